@@ -1,0 +1,39 @@
+# `make help` lists what there is. TIERS and MIRROR may also stand in the environment.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+PYTHON_VENV := .venv/bin/python
+
+.PHONY: help setup repro test lab report lock clean
+
+help:
+	@echo 'make repro                           every table and figure of the active tiers (params.yaml); resumes where it was'
+	@echo 'make repro TIERS="collage mirror"    of these tiers'
+	@echo 'make repro MIRROR=folder             with the real photographs in that folder'
+	@echo 'make report                          tables, figures and verdicts again from the metrics that are there'
+	@echo 'make test                            all tests'
+	@echo 'make lab                             the notebooks in JupyterLab'
+	@echo 'make lock                            requirements.lock from requirements.txt (UPGRADE=1: newest versions)'
+	@echo 'make clean                           remove .venv, .uv, build and caches; data and reports stay'
+
+setup:
+	@tools/setup.sh
+
+repro: setup
+	$(PYTHON_VENV) -m lib.pipeline repro $(TIERS:%=--tier %) $(if $(MIRROR),--mirror "$(MIRROR)")
+
+report: setup
+	$(PYTHON_VENV) -m lib.pipeline report
+
+test: setup
+	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile tests
+
+lab: setup
+	$(PYTHON_VENV) -m jupyter lab notebooks/
+
+lock:
+	uv=$$(tools/setup.sh --uv) && "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) requirements.txt -o requirements.lock
+
+clean:
+	rm -rf .venv .uv build reports/smoke .pytest_cache
+	find lib tests notebooks -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -1,0 +1,90 @@
+"""Classification networks whose maps the papers read. Light to import: torch comes with the first network that is built."""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.problem import Problem, nearest
+
+if TYPE_CHECKING:
+    from lib.nets.network import Network
+
+Builder = Callable[..., "Network"]
+COMMON = ("output_stride", "mirror", "pretrained")
+
+
+def _efficientnet() -> Builder:
+    from lib.nets.efficientnet import efficientnet_lite0
+    return efficientnet_lite0
+
+
+def _googlenet_bvlc() -> Builder:
+    from lib.nets.googlenet import googlenet_bvlc
+    return googlenet_bvlc
+
+
+def _googlenet_gap() -> Builder:
+    from lib.nets.googlenet import googlenet_gap
+    return googlenet_gap
+
+
+def _vgg16_conv() -> Builder:
+    from lib.nets.vgg import vgg16_conv
+    return vgg16_conv
+
+
+def _torchvision_googlenet() -> Builder:
+    from lib.nets.torchvision_nets import torchvision_googlenet
+    return torchvision_googlenet
+
+
+def _torchvision_vgg16() -> Builder:
+    from lib.nets.torchvision_nets import torchvision_vgg16
+    return torchvision_vgg16
+
+
+def _torchvision_resnet50() -> Builder:
+    from lib.nets.torchvision_nets import torchvision_resnet50
+    return torchvision_resnet50
+
+
+def _torchvision_inception_v3() -> Builder:
+    from lib.nets.torchvision_nets import torchvision_inception_v3
+    return torchvision_inception_v3
+
+
+# name -> a function that imports and returns the builder
+NETWORKS: dict[str, Callable[[], Builder]] = {
+    "efficientnet_lite0": _efficientnet,
+    "googlenet_bvlc": _googlenet_bvlc,
+    "googlenet_gap": _googlenet_gap,
+    "vgg16_conv": _vgg16_conv,
+    "torchvision_googlenet": _torchvision_googlenet,
+    "torchvision_vgg16": _torchvision_vgg16,
+    "torchvision_resnet50": _torchvision_resnet50,
+    "torchvision_inception_v3": _torchvision_inception_v3,
+}
+
+
+def load_network(name: str, output_stride: int | None = None, mirror: Path | None = None, pretrained: bool = True,
+                 **options: Any) -> Network:
+    """Build a network by name, in evaluation mode, on the CPU, parameters trainable.
+
+    `output_stride` None is the network's default (16 for EfficientNet, the GoogLeNets and VGG, 32 for the others). `mirror` is the
+    folder that holds BVLC's and VGG's weights (else the environment variable MIRROR, else ../shared/data). `pretrained=False`
+    leaves the weights random. Options: `tail="dilated" | "undilated"` (efficientnet_lite0, googlenet_bvlc, torchvision_googlenet,
+    torchvision_resnet50) says how the layers after a removed stride are read; `weights=FILE` (googlenet_gap,
+    torchvision_*) is a state dict of one's own.
+    """
+    if name not in NETWORKS:
+        raise Problem(f'There is no network "{name}"{nearest(name, NETWORKS)}')
+    build = NETWORKS[name]()
+    known = inspect.signature(build).parameters
+    for option in options:
+        if option not in known:
+            raise Problem(f'{name} has no option "{option}"{nearest(option, [k for k in known if k not in COMMON])}')
+    if "mirror" in known:
+        options["mirror"] = mirror
+    return build(output_stride=output_stride, pretrained=pretrained, **options)

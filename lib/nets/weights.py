@@ -1,0 +1,124 @@
+"""Weights from files: found, checked against their hash, and loaded without running anything that a file may hold."""
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+from lib.files import sha256 as hash_of
+from lib.paths import ROOT
+from lib.problem import Problem
+
+if TYPE_CHECKING:   # torch is imported where it is used: importers ask this module where the mirror lies
+    from torch import Tensor, nn
+
+
+def mirror_folder(given: Path | None = None) -> Path:
+    """The mirror: the folder given, else the environment variable MIRROR, else ../shared/data beside the project."""
+    folder = Path(given or os.environ.get("MIRROR") or ROOT.parent / "shared" / "data")
+    if not (folder / "manifest.json").is_file():
+        raise Problem(f"{folder}: not the mirror (no manifest.json); name its folder in the environment variable MIRROR.")
+    return folder
+
+
+def load_safetensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    """A weight file of the mirror as float32, after its hash met both the mirror's manifest and `sha256`."""
+    from safetensors.torch import load_file
+    path = Path(path)
+    listed = _manifest_hash(path)
+    if not path.is_file():
+        raise Problem(f"{path}: missing; copy the mirror's weights again.")
+    actual = hash_of(path)
+    if listed is not None and actual != listed:
+        raise Problem(f"{path}: damaged, its content differs from the mirror's manifest; copy the file again.")
+    if actual != sha256:
+        raise Problem(f"{path}: not the weights that this suite was written for (SHA-256 {actual[:12]}, expected {sha256[:12]}); "
+                      "use the mirror's own file.")
+    return {k: v.float() for k, v in load_file(path).items()}
+
+
+def load_state_dict(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """A state dict saved by torch, read with `weights_only=True`; its hash is checked where one is given."""
+    import torch
+    path = Path(path)
+    if not path.is_file():
+        raise Problem(f"{path}: there is no such weight file.")
+    if sha256 and hash_of(path) != sha256:
+        raise Problem(f"{path}: damaged, or not the weights that this suite was written for; install or copy the file again.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise Problem(f"{path}: cannot be read as a state dict of weights ({str(error).splitlines()[0] if str(error) else 'empty'}); "
+                      "save it with torch.save(model.state_dict(), ...).") from None
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise Problem(f"{path}: holds something other than a state dict of tensors; save it with torch.save(model.state_dict(), ...).")
+    return state
+
+
+def fill(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Copy a state dict into `body`, names and shapes strictly equal."""
+    own = body.state_dict()
+    odd = sorted(own.keys() ^ state.keys())
+    if odd:
+        where = "lacks" if odd[0] in own else "also holds"
+        raise Problem(f'{path}: weights of another architecture (the file {where} "{odd[0]}"); give the file of this network.')
+    for key, value in own.items():
+        if value.shape != state[key].shape:
+            raise Problem(f'{path}: weights of another architecture ("{key}" is {tuple(state[key].shape)}, this network needs '
+                          f"{tuple(value.shape)}); give the file of this network.")
+    body.load_state_dict(state)
+
+
+def fill_in_order(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Copy a state dict whose names differ but whose order is that of `body`; every shape and type must agree."""
+    own = body.state_dict()
+    if len(own) != len(state):
+        raise Problem(f"{path}: weights of another architecture ({len(state)} tensors, this network has {len(own)}); "
+                      "give the file of this network.")
+    for (key, value), (theirs, tensor) in zip(own.items(), state.items()):
+        if value.shape != tensor.shape or value.dtype != tensor.dtype:
+            raise Problem(f'{path}: weights of another architecture ("{theirs}" is {tuple(tensor.shape)}, "{key}" needs '
+                          f"{tuple(value.shape)}); give the file of this network.")
+    body.load_state_dict(dict(zip(own, state.values())))
+
+
+def package_file(package: str, ending: str) -> Path:
+    """The one file with this ending that an installed package brought along; the package itself is not imported."""
+    try:
+        files = [f for f in distribution(package).files or () if f.name.endswith(ending)]
+    except PackageNotFoundError:
+        files = []
+    if not files:
+        raise Problem(f'The weights come with the Python package "{package}", which is not installed; install the requirements.')
+    return Path(distribution(package).locate_file(files[0]))
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """The 1000 ImageNet class names in the order of the logits, from timm's tables (timm is not imported); () without timm."""
+    spec = find_spec("timm")
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    folder = Path(spec.submodule_search_locations[0]) / "data" / "_info"
+    try:
+        lines = (folder / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
+        synsets = (folder / "imagenet_synsets.txt").read_text(encoding="utf-8").split()
+    except OSError:
+        return ()
+    lemmas = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    return tuple(lemmas.get(s, s).split(",")[0] for s in synsets)
+
+
+def _manifest_hash(path: Path) -> str | None:
+    """What the mirror's manifest says about `path` (WEIGHTS/file beside manifest.json); None if there is no manifest."""
+    manifest = path.parent.parent / "manifest.json"
+    try:
+        files = json.loads(manifest.read_text(encoding="utf-8"))
+        return files[f"{path.parent.name}/{path.name}"]["sha256"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        raise Problem(f"{manifest}: damaged, or does not list {path.parent.name}/{path.name}; copy the mirror again.") from None

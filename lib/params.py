@@ -1,0 +1,142 @@
+"""`params.yaml` as typed dataclasses, checked completely before anything starts."""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lib.papers.rcam_settings import RcamSettings
+from lib.paths import ROOT
+from lib.problem import Problem, nearest
+from lib.strict import bounded, build
+
+TIERS = ("smoke", "collage", "mirror", "paper")
+TIER_DATA = {"smoke": ("collage",), "collage": ("collage",),
+             "mirror": ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")}   # paper: any official data set
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    samples: int = bounded(100, 100_000)
+    level: float = bounded(0.5, 0.999)
+
+
+@dataclass(frozen=True)
+class RcamScales:
+    sizes: list[tuple[int, ...]] = bounded(64, 2048)
+    guide_strides: list[Literal[2, 4, 8, 16]] = bounded()
+    radii: list[int] = bounded(1, 64)
+    crf_iterations: list[int] = bounded(1, 100)
+
+
+@dataclass(frozen=True)
+class RcamConstants:
+    eps: list[float] = bounded(1e-8, 10)
+    windows: list[Literal["radius", "diameter"]] = bounded()
+    lag_components: list[Literal[1, 3]] = bounded()
+    max_lags: list[float] = bounded(0.1, 1.0)
+    theta_betas: list[float] = bounded(0.1, 255)
+    theta_alphas: list[float] = bounded(1, 1000)
+    weights: list[tuple[float, ...]] = bounded(0, 100)
+    tails: list[Literal["dilated", "undilated"]] = bounded()
+
+
+@dataclass(frozen=True)
+class RcamRun:
+    """What a notebook runs on in one tier: data sets, networks, images of each (null: all; in boxes: fewer), images a batch."""
+    datasets: list[str]
+    networks: list[str]
+    images: int | None = bounded(1, None)
+    box_images: int | None = bounded(1, None)
+    batch: int = bounded(1, 1024)
+
+
+@dataclass(frozen=True)
+class SingleRun:
+    """The same for a notebook on one data set and one network."""
+    dataset: str
+    network: str
+    images: int | None = bounded(1, None)
+    batch: int = bounded(1, 1024)
+
+
+@dataclass(frozen=True)
+class ConstantsRun:
+    dataset: str
+    networks: list[str]
+    images: int | None = bounded(1, None)
+    batch: int = bounded(1, 1024)
+
+
+@dataclass(frozen=True)
+class Tier:
+    data: dict[str, dict[str, int | str]]
+    rcam: RcamRun
+    rcam_scales: SingleRun
+    rcam_constants: ConstantsRun
+
+
+@dataclass(frozen=True)
+class Params:
+    tiers: list[str]
+    seed: int = bounded(0, 2 ** 31)
+    mirror: str = bounded()
+    bootstrap: Bootstrap = bounded()
+    rcam: RcamSettings = bounded()
+    rcam_scales: RcamScales = bounded()
+    rcam_constants: RcamConstants = bounded()
+    tier: dict[str, Tier] = bounded()
+
+
+NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name != "data")
+
+
+def load_params(path: Path = ROOT / "params.yaml") -> Params:
+    """Read and check everything; the first fault is a `Problem` that names the key and the nearest valid spelling."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise Problem(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
+    params = build(Params, raw, "")
+    for tier in (*params.tiers, *params.tier):
+        if tier not in TIERS:
+            raise Problem(f'tiers: there is no tier "{tier}"{nearest(tier, TIERS)}')
+    for tier in params.tiers:
+        if tier not in params.tier:
+            raise Problem(f'tiers: "{tier}" has no block under "tier"{nearest(tier, params.tier)}')
+    for name, block in params.tier.items():
+        _check_tier(name, block)
+    if bad := [w for w in params.rcam_constants.weights if len(w) != 2]:
+        raise Problem(f"rcam_constants.weights: {list(bad[0])} must be a pair, bilateral and spatial.")
+    return params
+
+
+def _check_tier(name: str, block: Tier) -> None:
+    from lib.data.official import OFFICIAL
+    from lib.nets import NETWORKS
+
+    known = TIER_DATA.get(name, tuple(OFFICIAL))
+    for dataset, options in block.data.items():
+        if dataset not in known:
+            raise Problem(f'tier.{name}.data: there is no data set "{dataset}"{nearest(dataset, known)}')
+        _check_options(f"tier.{name}.data.{dataset}", dataset, options)
+    for notebook in NOTEBOOKS:
+        run = getattr(block, notebook)
+        for dataset in getattr(run, "datasets", None) or [run.dataset]:
+            if dataset not in block.data:
+                raise Problem(f'tier.{name}.{notebook}: there is no data set "{dataset}" in this tier{nearest(dataset, block.data)}')
+        for network in getattr(run, "networks", None) or [run.network]:
+            if network not in NETWORKS:
+                raise Problem(f'tier.{name}.{notebook}: there is no network "{network}"{nearest(network, NETWORKS)}')
+
+
+def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
+    rules = {"train": int, "val": int, "test": int} if dataset == "collage" else {"source": str, "sbd": str}
+    for key, value in options.items():
+        if key not in rules:
+            raise Problem(f"{where}.{key}: there is no such option{nearest(key, rules)}")
+        build(rules[key], value, f"{where}.{key}")
+        if rules[key] is int and not 1 <= value <= 100_000:
+            raise Problem(f"{where}.{key}: {value} is out of range, it must be between 1 and 100000.")
+    if dataset == "collage" and (missing := [k for k in rules if k not in options]):
+        raise Problem(f"{where}.{missing[0]}: the parameter is missing; every split needs its number of images.")

@@ -1,0 +1,40 @@
+"""Fully connected CRF (Krähenbühl & Koltun), by pydensecrf's permutohedral lattice."""
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.strict import bounded
+
+LEAST = 1e-5   # probabilities are kept away from 0 and 1
+
+
+@dataclass(frozen=True)
+class CrfSettings:
+    """Dense CRF: kernel widths in pixels and grey levels, weights, mean-field iterations."""
+    theta_alpha: float = bounded(0.1, 10_000)
+    theta_beta: float = bounded(0.1, 255)
+    theta_gamma: float = bounded(0.1, 10_000)
+    bilateral: float = bounded(0, 100)
+    spatial: float = bounded(0, 100)
+    iterations: int = bounded(1, 100)
+
+
+def dense_crf(image: np.ndarray, probability: np.ndarray, settings: CrfSettings) -> np.ndarray:
+    """Mean-field marginals `(C, H, W)` float32 from an RGB image `(H, W, 3)` uint8 and probabilities `(C, H, W)`."""
+    import pydensecrf.densecrf as densecrf
+
+    classes, height, width = probability.shape
+    unary = -np.log(np.clip(probability, LEAST, 1.0)).reshape(classes, -1)
+    crf = densecrf.DenseCRF2D(width, height, classes)
+    crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
+    if settings.spatial > 0:
+        crf.addPairwiseGaussian(sxy=settings.theta_gamma, compat=settings.spatial)
+    if settings.bilateral > 0:
+        crf.addPairwiseBilateral(sxy=settings.theta_alpha, srgb=settings.theta_beta, rgbim=np.array(image, dtype=np.uint8, order="C"),
+                                 compat=settings.bilateral)
+    return np.asarray(crf.inference(settings.iterations), dtype=np.float32).reshape(classes, height, width)
+
+
+def refine_foreground(image: np.ndarray, foreground: np.ndarray, settings: CrfSettings) -> np.ndarray:
+    """The foreground's marginal `(H, W)` given its probability `(H, W)`; rCAM, section 3.4."""
+    return dense_crf(image, np.stack([1 - foreground, foreground]), settings)[1]

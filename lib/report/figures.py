@@ -1,0 +1,49 @@
+"""Figures that the notebooks share: grids of pictures, bars with intervals, curves."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+COLOURS = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
+Picture = Image.Image | np.ndarray   # a photograph, or a heat map (H, W) in 0..1
+
+
+def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labels: Sequence[str] = (), size: float = 1.5) -> Figure:
+    """Photographs and heat maps side by side; one row an image, its label at the left."""
+    figure = Figure(figsize=(size * len(columns), size * len(rows) + 0.25), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            axis = axes[r, c]
+            axis.set_xticks([])
+            axis.set_yticks([])
+            heat = isinstance(picture, np.ndarray) and picture.ndim == 2
+            axis.imshow(np.asarray(picture), **({"cmap": "magma", "vmin": 0, "vmax": 1} if heat else {}), aspect="auto")
+            if r == 0:
+                axis.set_title(columns[c], fontsize=8)
+            if c == 0 and labels:
+                axis.set_ylabel(labels[r], fontsize=7)
+    return figure
+
+
+def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str, paper: Mapping[str, float | None] | None = None) -> Figure:
+    """{network: {row: {"mean", "low", "high"}}} as bars with intervals; the paper's values as black diamonds."""
+    rows = list(next(iter(groups.values())))
+    figure = Figure(figsize=(max(4.5, 0.95 * len(rows)), 3), layout="constrained")
+    axis = figure.subplots()
+    width = 0.8 / len(groups)
+    for g, (name, values) in enumerate(groups.items()):
+        x = np.arange(len(rows)) + (g - (len(groups) - 1) / 2) * width
+        means = np.array([values[row]["mean"] for row in rows])
+        spread = np.abs(np.array([[values[row]["low"], values[row]["high"]] for row in rows]).T - means)
+        axis.bar(x, means, width * 0.92, yerr=spread, capsize=2.5, label=name, color=COLOURS[g % len(COLOURS)], error_kw={"lw": 1})
+    if quoted := {row: v for row, v in (paper or {}).items() if v is not None and row in rows}:
+        axis.scatter([rows.index(row) for row in quoted], list(quoted.values()), marker="D", s=28, color="black", zorder=3, label="paper")
+    axis.set_xticks(range(len(rows)), rows, rotation=20 if max(map(len, rows)) > 7 else 0, fontsize=8)
+    axis.set_ylabel(ylabel)
+    low = min(v["low"] for values in groups.values() for v in values.values())
+    axis.set_ylim(bottom=max(0.0, low - 0.35 * abs(low)))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure

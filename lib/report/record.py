@@ -1,0 +1,79 @@
+"""What a notebook leaves behind: one metrics file (contract in README, "Metrics") and its figures."""
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from lib.files import whole_file, write_json
+from lib.paths import BUILD
+
+if TYPE_CHECKING:
+    from IPython.display import HTML, Image
+    from matplotlib.figure import Figure
+
+OUTPUT = "SUITE_OUTPUT"   # set by the pipeline; elsewhere nothing published is overwritten
+LARGEST_FIGURE = 200_000   # bytes; above, a figure is stored with 256 or 64 colours
+
+
+@dataclass
+class Record:
+    """Collects results while a notebook runs; `save` writes them whole."""
+    notebook: str
+    tier: str
+    device: str
+    seeds: list[int]
+    results: dict[str, dict] = field(default_factory=dict)
+    comparisons: dict[str, dict] = field(default_factory=dict)
+    timing: dict[str, dict[str, float]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    figures: list[dict[str, str]] = field(default_factory=list)
+    start: float = field(default_factory=perf_counter)
+
+    @property
+    def folder(self) -> Path:
+        return Path(os.environ.get(OUTPUT) or BUILD / "interactive" / self.tier)
+
+    def add(self, table: str, dataset: str, network: str, rows: Mapping[str, Any], comparisons: Mapping[str, Any] | None = None) -> None:
+        """Rows `{row: {metric: {"mean", "low", "high"}}}` of a table, and paired comparisons of them."""
+        self.results.setdefault(table, {}).setdefault(dataset, {})[network] = dict(rows)
+        if comparisons:
+            self.comparisons.setdefault(table, {}).setdefault(dataset, {})[network] = dict(comparisons)
+
+    def figure(self, figure: "Figure", name: str, caption: str) -> "Image":
+        """Keep a figure under figures/<notebook>/ (small enough for Git); the picture returned is what was kept."""
+        from IPython.display import Image
+
+        path = self.folder / "figures" / self.notebook / f"{name}.png"
+        with whole_file(path) as part:
+            figure.savefig(part, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+            _shrink(part)
+        self.figures.append({"file": f"figures/{self.notebook}/{name}.png", "caption": caption})
+        return Image(data=path.read_bytes())
+
+    def table(self, table: str, dataset: str, paper: str, columns: list[str] | None = None) -> "HTML":
+        """A table as the report will show it, for the notebook's output."""
+        from IPython.display import HTML
+
+        from lib.report.tables import html_table
+        return HTML(html_table(vars(self), table, dataset, paper, columns))
+
+    def save(self, n_images: int, deviations: list[str], provenance: dict[str, Any]) -> Path:
+        """Write metrics/<notebook>.json."""
+        path = self.folder / "metrics" / f"{self.notebook}.json"
+        write_json(path, {"notebook": self.notebook, "tier": self.tier, "n_images": n_images, "seeds": self.seeds,
+                          "seconds": round(perf_counter() - self.start, 1), "device": self.device, "results": self.results,
+                          "comparisons": self.comparisons, "timing": self.timing, "counts": self.counts, "figures": self.figures,
+                          "deviations": deviations, "provenance": provenance})
+        return path
+
+
+def _shrink(path: Path) -> None:
+    from PIL import Image
+
+    for colours in (256, 64):
+        if path.stat().st_size <= LARGEST_FIGURE:
+            return
+        with Image.open(path) as image:
+            image.convert("RGB").quantize(colours, method=Image.Quantize.MEDIANCUT).save(path, format="PNG", optimize=True)

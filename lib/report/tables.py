@@ -1,0 +1,120 @@
+"""Tables of results beside the paper's, as markdown for pages and as HTML for notebooks; generated, never typed."""
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lib.report.numbers import EMPTY, with_interval
+from lib.report.reported import printed_rows, quoted, reference
+
+# key -> (label, definition, direction: 1 higher is better, -1 lower is better, 0 neither)
+METRICS: dict[str, tuple[str, str, int]] = {
+    "ois": ("OIS", "F-measure (β² = 0.3) of each image at its own best threshold, averaged over images (optimal image scale)", 1),
+    "ods": ("ODS", "F-measure (β² = 0.3) of mean precision and mean recall over images, at the one threshold that is best for the "
+                   "whole dataset (optimal dataset scale)", 1),
+    "ods_mean_f": ("ODS, mean F", "F-measure (β² = 0.3) of each image at the best common threshold, averaged over images", 1),
+    "mae": ("MAE", "mean absolute difference between the map, not thresholded, and the binary truth", -1),
+    "separation": ("separation", "chance that a foreground position has the larger value than a background one, up to sign, in the "
+                   "component where it is largest (area under the ROC curve), averaged over images; 0.5 is chance", 1),
+    "gradient": ("gradient", "absolute correlation with the image's gradient magnitude, of the component where it is largest, averaged "
+                 "over images", 1),
+    "share": ("share (%)", "share of the images, in percent", 0),
+}
+DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: ""}
+ROWS = {"g_weak": "G-Weak", "cam1": "CAM₁", "cam2": "CAM₂", "rcam1": "rCAM₁", "rcam2": "rCAM₂", "rcam3": "rCAM₃", "rcam": "rCAM",
+        "rcam_box": "rCAM_Box",
+        "rcam_cited": "rCAM, cited CRF weights", "dcsm": "DCSM", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as text: per metric its columns, per row its cells."""
+    groups: list[tuple[str, list[str]]]
+    rows: list[tuple[str, list[str]]]
+
+
+def markdown_table(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None = None,
+                   foreign: bool = True, define: bool = True) -> str:
+    """A table with the definitions of its metrics above it: per metric ours for each network, then the paper's value.
+
+    `columns` keeps only these metrics; with `foreign` the paper's first dataset stands in where it does not have this one;
+    `define` leaves the definitions out when they are to be read just above.
+    """
+    grid = _grid(metrics, table, dataset, paper, columns, foreign)
+    header = ["", *(f"{group} {name}" for group, names in grid.groups for name in names)]
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *([label, *cells] for label, cells in grid.rows)]
+    body = "\n".join(markdown_row(line) for line in lines)
+    used = _used_metrics(metrics, table, dataset, paper, columns)
+    return f"{definitions(used)}\n\n{body}\n" if define and definitions(used) else f"{body}\n"
+
+
+def html_table(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None = None) -> str:
+    """The same table as HTML, for `IPython.display.HTML` in a notebook."""
+    grid = _grid(metrics, table, dataset, paper, columns, True)
+    spans = "".join(f'<th colspan="{len(names)}">{html.escape(group)}</th>' for group, names in grid.groups)
+    names = "".join(f"<th>{html.escape(name)}</th>" for _, group in grid.groups for name in group)
+    rows = "".join(f"<tr><th>{html.escape(label)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>\n"
+                   for label, cells in grid.rows)
+    words = "".join(f"<li>{html.escape(line)}</li>" for line in _sentences(_used_metrics(metrics, table, dataset, paper, columns)))
+    return (f"<ul>{words}</ul>\n<table>\n<thead><tr><th></th>{spans}</tr>\n<tr><th></th>{names}</tr></thead>\n"
+            f"<tbody>\n{rows}</tbody>\n</table>\n")
+
+
+def definitions(metrics: Sequence[str]) -> str:
+    """One markdown bullet per metric: what it is and which direction is better."""
+    return "\n".join(f"- {line}" for line in _sentences(metrics))
+
+
+def title(name: str) -> str:
+    """`table2_layers` as `Table 2, layers`; other names with spaces."""
+    number = re.fullmatch(r"table(\d+)_?(.*)", name)
+    words = f"Table {number[1]}" + f", {number[2]}" * bool(number[2]) if number else name
+    return words.replace("_", " ")
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """One line of a markdown table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _sentences(metrics: Sequence[str]) -> list[str]:
+    known = [METRICS[metric] for metric in metrics if metric in METRICS]
+    return [f"{label}: {words}" + f"; {DIRECTIONS[sign]}" * bool(sign) + "." for label, words, sign in known]
+
+
+def _grid(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None, foreign: bool) -> Grid:
+    networks = _networks(metrics, table, dataset)
+    beside = reference(paper, table, dataset)
+    printed = printed_rows(paper, table, beside)
+    shown = printed if foreign or beside in (None, dataset) else {}
+    theirs = "paper" if beside in (None, dataset) else f"paper, {beside}"
+    used = _used_metrics(metrics, table, dataset, paper, columns)
+    in_paper = {metric for row in shown.values() for metric in row}
+    names = list(networks) or ["ours"]
+    groups = [(METRICS[m][0] if m in METRICS else m, names + [theirs] * (m in in_paper)) for m in used]
+    rows = list(printed) + [row for row in _rows(networks) if row not in printed]
+    marks = quoted(paper, table, beside)
+    return Grid(groups, [(ROWS.get(row, row) + " (quoted)" * (row in marks),
+                          [cell for metric in used for cell in _cells(networks, row, metric, shown, in_paper)]) for row in rows])
+
+
+def _cells(networks: dict[str, Any], row: str, metric: str, shown: dict[str, dict[str, str]], in_paper: set[str]) -> list[str]:
+    ours = [with_interval(rows.get(row, {}).get(metric)) for rows in networks.values()] or [EMPTY]
+    return ours + [shown.get(row, {}).get(metric, EMPTY)] * (metric in in_paper)
+
+
+def _networks(metrics: dict[str, Any], table: str, dataset: str) -> dict[str, dict[str, Any]]:
+    return metrics.get("results", {}).get(table, {}).get(dataset, {})
+
+
+def _rows(networks: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(row for rows in networks.values() for row in rows))
+
+
+def _used_metrics(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None) -> list[str]:
+    ours = [m for rows in _networks(metrics, table, dataset).values() for row in rows.values() for m in row]
+    printed = printed_rows(paper, table, reference(paper, table, dataset))
+    found = list(dict.fromkeys(ours + [m for row in printed.values() for m in row if m != "run"]))
+    ranked = [m for m in METRICS if m in found] + [m for m in found if m not in METRICS]
+    return ranked if columns is None else [m for m in ranked if m in columns]

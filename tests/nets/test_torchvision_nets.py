@@ -1,0 +1,97 @@
+"""torchvision's networks rebuilt with ReLU modules: same numbers as torchvision's own, weights from files or not at all."""
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from lib.files import sha256
+from lib.nets import load_network
+from lib.problem import Problem
+
+MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+
+
+def own(name):
+    """torchvision's model as its weight files fit it (auxiliary classifiers included)."""
+    torch.manual_seed(3)
+    model = {"torchvision_googlenet": lambda: torchvision.models.GoogLeNet(init_weights=False, transform_input=True),
+             "torchvision_inception_v3": lambda: torchvision.models.Inception3(init_weights=False, transform_input=True),
+             "torchvision_resnet50": torchvision.models.resnet50}[name]()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):   # away from the identity
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.normal_(module.running_mean, 0, 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", ["torchvision_googlenet", "torchvision_inception_v3", "torchvision_resnet50"])
+def test_same_logits_as_torchvisions_own(name, tmp_path):
+    theirs, path = own(name), tmp_path / "weights.pth"
+    torch.save(theirs.state_dict(), path)
+    ours = load_network(name, output_stride=32, weights=path)
+    assert ours.weights == {"file": "weights.pth", "sha256": sha256(path)}
+    image = torch.rand(1, 3, 96, 96)
+    with torch.inference_mode():
+        expected = theirs((image - MEAN) / DEVIATION)
+        torch.testing.assert_close(ours(image), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+        assert expected.std() > 0
+
+
+def test_resnet_stride_16_is_torchvisions_dilation(tmp_path):
+    theirs = torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True]).eval()
+    torch.save(theirs.state_dict(), tmp_path / "weights.pth")
+    ours = load_network("torchvision_resnet50", output_stride=16, weights=tmp_path / "weights.pth")
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = theirs((image - MEAN) / DEVIATION)
+        torch.testing.assert_close(ours(image), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())
+    assert len([n for n in ours.responses[4] if n.startswith("layer1.0")]) == 4   # relu1, relu2, bn3, the shortcut
+
+
+def test_every_relu_is_a_module_of_its_own():
+    """Guided backpropagation hooks nn.ReLU: none may hide in a function or serve twice."""
+    for name, count in (("torchvision_googlenet", 57), ("torchvision_inception_v3", 94), ("torchvision_resnet50", 49)):
+        relus = [m for m in load_network(name, pretrained=False).modules() if isinstance(m, nn.ReLU)]
+        assert len(relus) == count and not any(m.inplace for m in relus)
+
+
+def test_weights_of_another_architecture(tmp_path):
+    path = tmp_path / "resnet.pth"
+    torch.save(torchvision.models.resnet18().state_dict(), path)
+    with pytest.raises(Problem, match="resnet.pth: weights of another architecture"):
+        load_network("torchvision_resnet50", weights=path)
+
+
+def test_weights_that_cannot_be_fetched(tmp_path, monkeypatch):
+    def offline(*_args, **_more):
+        raise OSError("no network")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(Problem, match="weights .* could not be fetched \\(no network\\).*weights=FILE") as problem:
+        load_network("torchvision_googlenet")
+    assert "\n" not in str(problem.value)
+
+
+def test_cached_weights_are_used_only_if_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    file = tmp_path / "checkpoints" / "googlenet-1378be20.pth"
+    file.parent.mkdir()
+    file.write_bytes(b"half a file")
+    with pytest.raises(Problem, match="googlenet-1378be20.pth: damaged"):
+        load_network("torchvision_googlenet")
+
+
+def test_fetched_weights_are_loaded(tmp_path, monkeypatch):
+    theirs = own("torchvision_googlenet")
+
+    def fetch(url, destination, hash_prefix, progress):
+        torch.save(theirs.state_dict(), destination)
+        assert hash_prefix == "1378be20" and url.endswith("googlenet-1378be20.pth")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("lib.nets.torchvision_nets.sha256", lambda path: "1378be20" + "0" * 56)
+    network = load_network("torchvision_googlenet")
+    assert torch.equal(network.classifier[0], theirs.fc.weight) and network.weights["file"] == "googlenet-1378be20.pth"
+    assert copy.deepcopy(network.weights) == network.weights

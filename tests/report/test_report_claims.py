@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.problem import Problem
+from lib.report.claim_file import load_claims
+from lib.report.claims import judge, tally
+from lib.report.reported import reported
+
+GOOD = """
+- id: beats
+  kind: ordering
+  statement: A beats B
+  where: table 1
+  table: table1
+  metrics: [ois, ods]
+  better: rcam1
+  worse: cam1
+"""
+KEYS = {"id", "paper", "statement", "where", "paper_value", "ours", "interval", "verdict", "note", "dataset", "network"}
+
+
+def write(folder: Path, text: str, name: str = "rcam.yaml") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_one_claim_per_metric(tmp_path: Path) -> None:
+    first, second = load_claims(write(tmp_path, GOOD))
+    assert (first.id, first.statement, first.row, first.others) == ("beats_ois", "A beats B (OIS)", "rcam1", ("cam1",))
+    assert (second.id, second.metric, second.notebook, second.paper) == ("beats_ods", "ods", "rcam", "rcam")
+    single = load_claims(write(tmp_path, GOOD.replace("[ois, ods]", "[ods]")))
+    assert [(c.id, c.statement) for c in single] == [("beats", "A beats B")]
+
+
+@pytest.mark.parametrize("old, new, message", [
+    ("kind: ordering", "kind: odering", 'claim "beats" has the unknown kind "odering"; did you mean "ordering"'),
+    ("better: rcam1", "beter: rcam1", 'unknown key "beter"; did you mean "better"'),
+    ("  where: table 1\n", "", 'lacks the key "where"'),
+    ("  worse: cam1\n", "", 'lacks the key "worse", which kind "ordering" needs'),
+    ("[ois, ods]", "[oiss]", 'unknown metric "oiss"; did you mean "ois"'),
+    ("[ois, ods]", "ois", "metrics must be a list"),
+    ("[ois, ods]", "[share]", 'only kind "share" can judge it'),
+    ("worse: cam1", "worse: []", "worse must name at least one row"),
+    ("worse: cam1", "worse: cam1\n  paper_value: much", 'paper_value must be a number, not "much"'),
+    ("worse: cam1", "worse: cam1\n  margin: 1", 'unknown key "margin"'),
+    ("- id: beats", "id: beats", "rcam.yaml"),
+    ("metrics: [ois, ods]", "metrics: [ois", "not YAML")])
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(Problem) as caught:
+        load_claims(write(tmp_path, GOOD.replace(old, new)))
+    assert message in str(caught.value)
+
+
+def test_doubled_ids_and_unknown_papers(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match='"beats_ois" is listed twice'):
+        load_claims(write(tmp_path, GOOD + GOOD))
+    write(tmp_path, GOOD)
+    with pytest.raises(Problem, match='no paper "rcan"'):
+        load_claims(write(tmp_path, GOOD, "rcan.yaml"))
+
+
+def test_one_record_per_dataset_and_network(tmp_path: Path, metrics: Callable[..., dict[str, Any]]) -> None:
+    claims = load_claims(write(tmp_path, GOOD + "  note: read with care\n"))
+    found = metrics({"rcam1": {"ods": (0.6, 0.5, 0.7)}}, {"rcam1 - cam1": {"ois": (0.031, 0.024, 0.038), "ods": (-0.01, -0.03, 0.01)}})
+    found["results"]["table1"]["collage"] = {"net": {}, "other": {}}
+    records = judge({"rcam": found}, claims)
+    assert all(set(record) == KEYS for record in records)
+    assert [r["id"] for r in records] == [f"rcam.beats_{m}@{where}" for m in ("ois", "ods")
+                                          for where in ("pascal_s/net", "collage/net", "collage/other")]
+    assert [r["verdict"] for r in records] == ["holds", "not run", "not run", "unclear", "not run", "not run"]
+    assert records[0] == {
+        "id": "rcam.beats_ois@pascal_s/net", "paper": "rcam", "statement": "A beats B (OIS)", "where": "table 1", "paper_value": 0.043,
+        "ours": 0.031, "interval": [0.024, 0.038], "verdict": "holds", "dataset": "pascal_s", "network": "net",
+        "note": "difference rcam1 - cam1 0.031 [0.024, 0.038]; read with care"}
+    assert records[1]["note"] == '"rcam1 - cam1" has no ois; the paper\'s value is the one on pascal_s; read with care'
+    assert tally(records) == "1 hold, 0 fail, 1 unclear, 4 not run"
+
+
+def test_not_run_at_all(tmp_path: Path, metrics: Callable[..., dict[str, Any]]) -> None:
+    claims = load_claims(write(tmp_path, GOOD.replace("[ois, ods]", "[ois]")))
+    nothing = judge({}, claims)
+    assert [(r["id"], r["verdict"], r["note"], r["dataset"]) for r in nothing] == [
+        ("rcam.beats", "not run", "notebook rcam was not run", None)]
+    other = judge({"rcam": metrics({}, table="table2")}, claims)
+    assert other[0]["note"] == 'table "table1" of notebook rcam was not run' and other[0]["paper_value"] == 0.043
+
+
+def test_the_listed_claims_cover_the_spec() -> None:
+    ids = {claim.id for claim in load_claims() if claim.paper == "rcam"}
+    both = {"rcam1_beats_cam1", "rcam2_beats_cam2", "fusion_at_least_the_better", "crf_adds", "total_gain", "cam2_no_better", "gmp_worse",
+            "two_sizes_complement", "guide_at_28", "window_from_variogram"}
+    levels = {"shape_in_first_component", "gradients_at_56", "shape_at_28"}
+    assert ids == {f"{id}_{m}" for id in both for m in ("ois", "ods")} | levels | {"rcam_reaches_paper"}
+
+
+@pytest.mark.parametrize("dataset", ["pascal_s", "ft", "imgsal"])
+def test_the_paper_bears_out_its_own_claims(dataset: str, metrics: Callable[..., dict[str, Any]]) -> None:
+    """The paper's table 1 as if measured without spread: every claim on it holds, and ours equals the paper's value."""
+    table = reported("rcam")["table1"][dataset]
+    exact = {"-": lambda a, b: (a - b,) * 3, "/": lambda a, b: (a / b,) * 3}
+    comparisons = {f"{a} {sign} {b}": {m: form(table[a][m], table[b][m]) for m in ("ois", "ods")}
+                   for a in table for b in table for sign, form in exact.items()}
+    rows = {row: {m: (v,) * 3 for m, v in values.items()} for row, values in table.items()}
+    records = [r for r in judge({"rcam": metrics(rows, comparisons, dataset=dataset)}) if r["dataset"]]
+    assert len(records) == 15
+    assert {r["id"]: r["verdict"] for r in records} == {r["id"]: "holds" for r in records}
+    assert [r["ours"] for r in records] == pytest.approx([r["paper_value"] for r in records], abs=0.006)   # gains: printed to 0.01
+
+
+def test_the_papers_side_where_lower_is_better(tmp_path: Path) -> None:
+    """MAE of rCAM, rCAM₁ and rCAM₃ on Pascal-S: 0.276, 0.290, 0.291; of CAM₁ 0.298."""
+    text = GOOD.replace("[ois, ods]", "[mae]").replace("better: rcam1", "better: rcam").replace("worse: cam1", "worse: [rcam1, rcam3]")
+    gain = text.replace("ordering", "gain").replace("beats", "gains").replace("better", "row").replace("worse: [rcam1, rcam3]",
+                                                                                                      "base: cam1\n  minimum: 5")
+    optimum = text.replace("ordering", "optimum").replace("beats", "best").replace("better", "row").replace("  worse: [rcam1, rcam3]\n", "")
+    records = judge({}, load_claims(write(tmp_path, text + gain + optimum)))
+    assert [r["paper_value"] for r in records] == [-0.014, 7.38, -0.014]   # 1 - 0.276 / 0.298 = 7.38 %
+
+
+def test_shape_claim_carries_the_papers_share(metrics: Callable[..., dict[str, Any]]) -> None:
+    found = metrics({"component1": {"share": (72, 64, 79)}}, table="shape_component", dataset="collage")
+    record = next(r for r in judge({"rcam": found}) if r["id"] == "rcam.shape_in_first_component@collage/net")
+    assert (record["verdict"], record["paper_value"], record["ours"], record["interval"]) == ("holds", 70, 72, [64, 79])
