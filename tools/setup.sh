@@ -15,8 +15,9 @@ stamp() { { cat requirements.lock tools/setup.sh .venv/pyvenv.cfg && printf '%s\
 complete() { [ -x .venv/bin/python ] && [ -f .venv/.complete ] && [ "$(stamp)" = "$(< .venv/.complete)" ]; }
 
 find_python() {   # sets python to the first one that is new enough, seen through any virtual environment
-  local name
-  for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+  local name names=(python3 python3.14 python3.13 python3.12 python3.11)
+  [ -z "${PYTHON:-}" ] || names=("$PYTHON")
+  for name in "${names[@]}"; do
     python=$("$name" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys._base_executable)' 2>/dev/null) && return
   done
   stop "Python 3.11 or newer is needed and ${PYTHON:-python3} is not that; install it or name it, as in PYTHON=/path/to/python3.12."

@@ -13,7 +13,7 @@ from lib.data.dataset import VOID, Box
 from lib.data.images import read_labels
 from lib.data.writer import DatasetWriter, writing
 from lib.files import sha256
-from lib.nets.weights import mirror_folder
+from lib.mirror import mirror_folder
 from lib.problem import Problem, nearest
 from lib.progress import progress
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from lib.files import sha256
+from lib.mirror import mirror_folder
 from lib.nets.network import Network, choose
-from lib.nets.weights import fill, imagenet_classes, load_safetensors, load_state_dict, mirror_folder
+from lib.nets.weights import fill, imagenet_classes, load_safetensors, load_state_dict
 
 FILE = "weights/googlenet_bvlc.fp16.safetensors"
 SHA256 = "79c2f7908af8b5c913fafc71e09402cdc4ccf6df09f279c4a7351007a7608930"

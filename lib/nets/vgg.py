@@ -5,8 +5,9 @@ from pathlib import Path
 from torch import nn
 
 from lib.nets.googlenet import bgr_minus_mean
+from lib.mirror import mirror_folder
 from lib.nets.network import Network, choose
-from lib.nets.weights import fill, load_safetensors, mirror_folder
+from lib.nets.weights import fill, load_safetensors
 
 FILE = "weights/vgg16_conv.fp16.safetensors"
 SHA256 = "7be7a830dd26a2c22e0fbc88a3d187fde282a9cde74916e0db32ffd846f4336c"

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import os
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,19 +9,10 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from lib.files import sha256 as hash_of
-from lib.paths import ROOT
 from lib.problem import Problem
 
 if TYPE_CHECKING:   # torch is imported where it is used: importers ask this module where the mirror lies
     from torch import Tensor, nn
-
-
-def mirror_folder(given: Path | None = None) -> Path:
-    """The mirror: the folder given, else the environment variable MIRROR, else ../shared/data beside the project."""
-    folder = Path(given or os.environ.get("MIRROR") or ROOT.parent / "shared" / "data")
-    if not (folder / "manifest.json").is_file():
-        raise Problem(f"{folder}: not the mirror (no manifest.json); name its folder in the environment variable MIRROR.")
-    return folder
 
 
 def load_safetensors(path: Path, sha256: str) -> dict[str, Tensor]:

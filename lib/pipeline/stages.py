@@ -5,14 +5,14 @@ import shutil
 from pathlib import Path
 
 from lib.files import whole_file
+from lib.mirror import mirror_folder
 from lib.params import NOTEBOOKS, Params, load_params
 from lib.paths import BUILD, DATA, REPORTS, ROOT
-from lib.problem import Problem
 
 
-def mirror(params: Params) -> Path:
-    """The mirror's folder: $MIRROR, else the parameter."""
-    return Path(os.environ.get("MIRROR") or ROOT / params.mirror)
+def use_mirror(params: Params) -> Path:
+    """The mirror's folder: $MIRROR, else the parameter; the variable then says so to every network and notebook of this process."""
+    return Path(os.environ.setdefault("MIRROR", str(ROOT / params.mirror)))
 
 
 def build_data(tier: str) -> None:
@@ -27,7 +27,7 @@ def build_data(tier: str) -> None:
             build_collage(folder, DATA / ".packages", params.seed, dict(options))
         elif tier == "mirror":
             from lib.data.mirror import import_mirror
-            import_mirror(name, folder, mirror(params))
+            import_mirror(name, folder, use_mirror(params))
         else:
             from lib.data.official import import_official
             more = {k: ROOT / v for k, v in options.items() if k != "source"}
@@ -36,21 +36,21 @@ def build_data(tier: str) -> None:
 
 def check_sources(params: Params, tiers: list[str]) -> None:
     """Before anything starts: is what cannot be fetched there?"""
-    from lib.data.official import WHERE
+    from lib.data.official import find_official
 
-    if "mirror" in tiers and not (mirror(params) / "manifest.json").is_file():
-        raise Problem(f"{mirror(params)}: the mirror is not there (no manifest.json); give its folder with MIRROR=..., or leave the tier out.")
+    if "mirror" in tiers:
+        mirror_folder(use_mirror(params))
     for name, options in params.tier["paper"].data.items() if "paper" in tiers else ():
-        source = ROOT / options.get("source", f"datasets/{name}")
-        if not source.is_dir():
-            raise Problem(f"{source}: the data set {name} is not there; expected is {WHERE[name]}")
+        find_official(name, ROOT / options.get("source", f"datasets/{name}"))
 
 
 def run(notebook: str, tier: str) -> None:
     """Stage <notebook>@<tier>: the stripped notebook with the tier's block as parameters."""
     from lib.pipeline.notebook import run_notebook
 
-    block = getattr(load_params().tier[tier], notebook)
+    params = load_params()
+    use_mirror(params)
+    block = getattr(params.tier[tier], notebook)
     run_notebook(BUILD / "source" / f"{notebook}.ipynb", tier, {"tier": tier, **dataclasses.asdict(block)})
 
 

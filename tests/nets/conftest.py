@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from lib.nets.weights import mirror_folder
+from lib.mirror import mirror_folder
 from lib.problem import Problem
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from lib.files import sha256
 from lib.nets import load_network
 from lib.nets.googlenet import FILE, SHA256
-from lib.nets.weights import (fill, fill_in_order, imagenet_classes, load_safetensors, load_state_dict, mirror_folder, package_file)
+from lib.mirror import mirror_folder
+from lib.nets.weights import (fill, fill_in_order, imagenet_classes, load_safetensors, load_state_dict, package_file)
 from lib.problem import Problem
 
 
