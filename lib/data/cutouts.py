@@ -26,7 +26,7 @@ CATEGORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "insect": (("animals/insects",), ("bee", "Brown_slug", "Woodlouse")),
     "instrument": (("hobbies/music",), ("bassoon",)),
     "small_mammal": (("animals/mammals/rodents", "animals/marsupials", "animals/mammals/aquatic/otter",
-                      "animals/mammals/rabbit_little", "animals/mammals/hedgehog"), ()),
+                      "animals/mammals/rabbit_little"), ()),
     "tool": (("household/tools",), ("cementmixer", "measuring_tape_mirror", "spade")),
     "vegetable": (("food/vegetables",), ()),
     "vehicle": (("vehicles",), ("7spoke256", "wheel_tractor", "dumper_mirror", "sedan_police", "sedan_police_mirror", "balloon360")),

@@ -87,10 +87,11 @@ def _tiny_imagenet(mirror: Path, folder: Path) -> None:
         images = {}
         for archive in ("train.tar", "test.tar"):
             with tarfile.open(source / archive) as tar:
-                tar.extractall(writer.path("images", ""), filter="data")
-        for path in sorted(writer.path("images", "").rglob("*")):
-            if path.is_file():
-                images[path.stem] = str(path.relative_to(writer.folder))
+                for member in tar:
+                    if member.isfile():   # only contents are taken over, under their own last name: nothing can leave the folder
+                        name = Path(member.name).name
+                        writer.path("images", name).write_bytes(tar.extractfile(member).read())
+                        images[Path(name).stem] = f"images/{name}"
         for row in _rows(source / "samples.csv"):
             writer.sample(row["id"], images[row["id"]], row["split"], [row["labels"]], boxes.get(row["id"], ()))
 

@@ -1,8 +1,6 @@
 """The tables of the rCAM notebooks: rows by name, scored on any samples with any network."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import median
-from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -53,16 +51,6 @@ def table2(network: Network, samples: Sequence[Sample], settings: RcamSettings, 
         return {"rcam": rcam(network, photos, settings).maps["rcam"], "rcam_box": rcam_box(network, photos, settings)}
 
     return score(samples, batch, maps, f"table 2, {network.name}")
-
-
-def milliseconds(network: Network, samples: Sequence[Sample], settings: RcamSettings, repeats: int = 5) -> float:
-    """Median time of all seven rows for one image, decoding included."""
-    times = []
-    for sample in [samples[0]] + [samples[i % len(samples)] for i in range(repeats)]:
-        start = perf_counter()
-        rcam(network, [sample.photo()], settings)
-        times.append(1000 * (perf_counter() - start))
-    return round(median(times[1:]), 1)   # the first one warms up
 
 
 def scales(network: Network, samples: Sequence[Sample], settings: RcamSettings, grid: RcamScales, batch: int) -> dict[str, Scored]:

@@ -1,0 +1,60 @@
+"""How long rCAM takes and how much memory: one image, in a process of its own. `python -m lib.papers.rcam_speed NETWORK PHOTO`."""
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from lib.paths import ROOT
+from lib.problem import Problem
+
+REPEATS = 5
+
+
+def measure(network: str, photo: Path) -> dict[str, float]:
+    """Medians in milliseconds of all seven rows, and of the components of S₂ by subspace iteration and by a full SVD; peak memory in MB."""
+    run = subprocess.run([sys.executable, "-m", "lib.papers.rcam_speed", network, str(photo)], cwd=ROOT, capture_output=True, text=True,
+                         env={**os.environ, "PYTHONPATH": str(ROOT)})
+    if run.returncode:
+        raise Problem(f"the speed of {network} could not be measured: {run.stderr.strip().splitlines()[-1]}")
+    return json.loads(run.stdout)
+
+
+def _measure_here(name: str, path: Path) -> dict[str, float]:
+    import torch
+
+    from lib.data.images import read_rgb
+    from lib.papers.rcam import rcam, to_batch
+    from lib.papers.rcam_tables import open_network
+    from lib.params import load_params
+    from lib.refine.shape import principal_components
+
+    settings = load_params().rcam
+    network, photo = open_network(name, settings), read_rgb(path)
+    rows = _median(lambda: rcam(network, [photo], settings))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with torch.inference_mode():
+        names = network.responses[settings.guide_stride]
+        seen = network.activations(to_batch([photo], settings.sizes[-1]), names)
+        responses = [seen[n] for n in names]
+        flat = torch.cat([r.flatten(2) for r in responses], 1)[0]
+        fast, full = _median(lambda: principal_components(responses)), _median(lambda: torch.linalg.svd(flat, full_matrices=False))
+    return {"all rows": rows, "peak_mb": round(memory), "components": fast, "components by full SVD": full}
+
+
+def _median(action: Callable[[], object]) -> float:
+    """Of REPEATS calls after one that warms up."""
+    times = []
+    for _ in range(1 + REPEATS):
+        start = perf_counter()
+        action()
+        times.append(1000 * (perf_counter() - start))
+    return round(median(times[1:]), 1)
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure_here(sys.argv[1], Path(sys.argv[2]))))
