@@ -60,6 +60,6 @@ def _tier(reports: Path, tier: str, metrics: dict[str, dict[str, Any]]) -> str:
     lines = [f"### Tier {tier}: {title(TABLE)} of the rCAM paper on {dataset}, {images} images", "",
              markdown_table(main, TABLE, dataset, NOTEBOOK, columns=COLUMNS, foreign=False),
              f"Claims on this tier: {tally(judge(metrics))} ([all tables and claims]({page})).", ""]
-    for figure in main.get("figures", [])[:1]:
+    for figure in sorted(main.get("figures", []), key=lambda f: not f["file"].endswith("/maps.png"))[:1]:   # the maps, where there are any
         lines += [f"![{figure['caption']}]({reports.name}/{tier}/{figure['file']})", ""]
     return "\n".join(lines)

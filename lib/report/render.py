@@ -5,6 +5,7 @@ from typing import Any
 from lib.files import whole_file, write_json
 from lib.paths import REPORTS
 from lib.report.claims import judge, tally
+from lib.report.csv_tables import write_tables
 from lib.report.numbers import EMPTY, with_interval
 from lib.report.reported import paper_of, reported
 from lib.report.results import tier_metrics
@@ -20,6 +21,7 @@ def render(tier: str, reports: Path = REPORTS, expected: list[str] | None = None
     names = list(expected or []) + [name for name in metrics if name not in (expected or [])]
     parts = [_header(tier, metrics), claims_section(records), *(_notebook(name, metrics.get(name)) for name in names)]
     write_json(reports / tier / "claims.json", records)
+    write_tables(reports / tier / "tables", metrics)
     with whole_file(reports / tier / "README.md") as part:
         part.write_text("\n".join(parts), encoding="utf-8")
 
@@ -86,6 +88,9 @@ def _notebook(name: str, metrics: dict[str, Any] | None) -> str:
     facts = [f"{metrics.get('n_images', EMPTY)} images", f"{metrics.get('seconds') or 0:.0f} seconds on {metrics.get('device', 'unknown')}",
              f"seeds {' '.join(map(str, metrics.get('seeds') or [])) or EMPTY}", f"[executed notebook](notebooks/{name}.ipynb)"]
     lines = [f"## {name}", "", *([source, ""] if source else []), ", ".join(facts) + ".", ""]
+    for dataset, counts in metrics.get("counts", {}).items():
+        words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items())
+        lines += [f"Counts on {dataset}: {words}.", ""]
     for table in metrics["results"]:
         lines += _table(metrics, table, paper)
     for figure in metrics.get("figures", []):
@@ -97,10 +102,7 @@ def _notebook(name: str, metrics: dict[str, Any] | None) -> str:
 def _table(metrics: dict[str, Any], table: str, paper: str | None) -> list[str]:
     lines = []
     for place, dataset in enumerate(metrics["results"][table]):
-        counts = metrics.get("counts", {}).get(dataset, {})
-        words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items())
-        lines += [f"### {title(table)}: {dataset}", "", *([f"Counts: {words}.", ""] if words else []),
-                  markdown_table(metrics, table, dataset, paper, define=place == 0)]
+        lines += [f"### {title(table)}: {dataset}", "", markdown_table(metrics, table, dataset, paper, define=place == 0)]
     return lines
 
 

@@ -45,7 +45,7 @@ def test_claims_with_networks_side_by_side(page: str) -> None:
 def test_notebook_section(page: str) -> None:
     assert "Segmentation and Shape Extraction from Convolutional Neural Networks (WACV 2018)" in page
     assert "7 images, 12 seconds on cpu, seeds 0, [executed notebook](notebooks/rcam.ipynb)." in page
-    assert "### Table 1: pascal_s\n\nCounts: images 7, no foreground 2.\n" in page
+    assert "Counts on pascal_s: images 7, no foreground 2.\n" in page
     assert "| CAM₁ | — | — | 0.682 | 0.59 [0.57, 0.61] | — | 0.566 |" in page
     assert "![Figure 4](figures/one.png)" in page
     assert "- timing, net: forward 11 ms, crf 40 ms\n" in page and "timing, idle" not in page
