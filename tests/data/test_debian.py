@@ -147,9 +147,10 @@ def program(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH with nothing but what a test puts there (and cp, for the scripts); no DEBS."""
+    """A PATH with nothing but what a test puts there (and what its scripts call); no DEBS."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "cp").symlink_to("/bin/cp")
+    for name in ("cp", "cat"):
+        (tmp_path / "bin" / name).symlink_to(f"/bin/{name}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("DEBS", raising=False)
     return tmp_path / "bin"
@@ -161,11 +162,11 @@ def test_zstd_goes_through_dpkg_deb_or_is_explained(tmp_path: Path, path: Path) 
         unpack(package, tmp_path / "out", lambda name: True)
     (tmp_path / "data").write_bytes(tar(PICTURES))
     (tmp_path / "control").write_bytes(control())
-    program(path, "dpkg-deb", f'case $1 in --fsys-tarfile) f=data;; --ctrl-tarfile) f=control;; esac; cp {tmp_path}/$f /dev/stdout')
+    program(path, "dpkg-deb", f'case $1 in --fsys-tarfile) f=data;; --ctrl-tarfile) f=control;; esac; cat {tmp_path}/$f')
     unpack(package, tmp_path / "out", lambda name: name.endswith("owl.png"))
     assert laid(tmp_path / "out") == {"usr/share/pictures/owl.png": b"owl"}
     assert package_version(package) == "4:1.2-3"
-    program(path, "dpkg-deb", f"cp {tmp_path}/data /dev/stdout; exit 2")
+    program(path, "dpkg-deb", f"cat {tmp_path}/data; exit 2")
     with pytest.raises(Problem, match="damaged .dpkg-deb cannot read it."):
         unpack(package, tmp_path / "none", lambda name: True)
     assert laid(tmp_path / "none") == {}

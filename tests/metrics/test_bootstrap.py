@@ -1,0 +1,70 @@
+"""Bootstrap intervals: by hand, paired, and covering what they should."""
+import numpy as np
+import pytest
+
+from lib.metrics.bootstrap import compare, draws, interval, summarise
+
+
+def test_draws_are_weights() -> None:
+    found = draws(7, 50, seed=3)
+    assert found.shape == (51, 7)
+    np.testing.assert_allclose(found[0], 1 / 7)
+    np.testing.assert_allclose(found.sum(1), 1)
+    counts = found[1:] * 7
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-12)
+    assert (counts.round() == 0).any() and counts.max() > 1   # with replacement
+    assert len(np.unique(found[1:], axis=0)) > 45
+
+
+def test_draws_follow_the_seed() -> None:
+    assert np.array_equal(draws(7, 50, 3), draws(7, 50, 3))
+    assert not np.array_equal(draws(7, 50, 3), draws(7, 50, 4))
+    assert draws(1, 4, 0).tolist() == [[1.0]] * 5
+
+
+def test_interval_by_hand() -> None:
+    """Quantiles of the draws without the estimate, linear between neighbours."""
+    values = np.array([99.0, *range(0, 101)])
+    assert interval(values, 0.9) == {"mean": 99.0, "low": 5.0, "high": 95.0}
+    assert interval(values, 0.95) == {"mean": 99.0, "low": 2.5, "high": 97.5}
+    assert interval(np.array([2.0, 0.0, 1.0]), 0.5) == {"mean": 2.0, "low": 0.25, "high": 0.75}
+    assert interval(np.array([0.5]), 0.95) == {"mean": 0.5, "low": 0.5, "high": 0.5}
+    assert interval(np.array([1 / 3, 2 / 3, 2 / 3]), 0.95) == {"mean": 0.333333, "low": 0.666667, "high": 0.666667}
+
+
+def test_summarise_names_rows_and_metrics() -> None:
+    found = summarise({"a": {"m": np.array([1.0, 0.0, 2.0])}, "b": {"n": np.array([3.0])}}, 0.5)
+    assert found == {"a": {"m": {"mean": 1.0, "low": 0.5, "high": 1.5}}, "b": {"n": {"mean": 3.0, "low": 3.0, "high": 3.0}}}
+
+
+def test_differences_are_paired() -> None:
+    """A method that is better by the same amount on every image is better by it in every draw, however unlike the images."""
+    images = np.random.default_rng(0).normal(10, 5, 40)
+    weights = draws(40, 200, 0)
+    scores = {"a": {"m": weights @ (images + 0.25)}, "b": {"m": weights @ images, "other": weights @ images}}
+    found = compare(scores, [("a", "b")], 0.95)
+    assert list(found) == ["a - b", "a / b"] and list(found["a - b"]) == ["m"]
+    assert found["a - b"]["m"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
+    alone = interval(scores["a"]["m"], 0.95)
+    assert alone["high"] - alone["low"] > 2
+
+
+def test_differences_and_ratios_by_hand() -> None:
+    scores = {"a": {"m": np.array([3.0, 2.0, 8.0])}, "b": {"m": np.array([2.0, 1.0, 2.0])}, "none": {"m": np.zeros(3)}}
+    found = compare(scores, [("a", "b"), ("b", "a"), ("none", "none")], 0.5)
+    assert found["a - b"]["m"] == {"mean": 1.0, "low": 2.25, "high": 4.75}
+    assert found["a / b"]["m"] == {"mean": 1.5, "low": 2.5, "high": 3.5}
+    assert found["b - a"]["m"] == {"mean": -1.0, "low": -4.75, "high": -2.25}
+    assert found["b / a"]["m"] == {"mean": 0.666667, "low": 0.3125, "high": 0.4375}
+    assert found["none / none"]["m"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_cover_the_truth_about_as_often_as_they_say(level: float) -> None:
+    """Means of 50 draws from a normal distribution: 300 intervals, coverage within 6 points (a little low for the bootstrap)."""
+    rng = np.random.default_rng(1)
+    covered = 0
+    for trial in range(300):
+        found = interval(draws(50, 300, trial) @ rng.normal(2, 1, 50), level)
+        covered += found["low"] <= 2 <= found["high"]
+    assert abs(covered / 300 - level) < 0.06

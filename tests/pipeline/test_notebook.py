@@ -1,0 +1,200 @@
+"""Notebooks as stages: stripped for comparison, executed in a fresh kernel, published only as a whole."""
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from lib.pipeline import notebook as stage
+from lib.pipeline.notebook import check_complete, check_parameters, read, run_notebook, strip
+from lib.problem import Problem
+from lib.report.record import OUTPUT
+
+SETTINGS = 'tier = "none"\nvalue = 1\nflag = True\nnothing = 0'
+SAVE = f"""
+import json, os
+from pathlib import Path
+out = Path(os.environ["{OUTPUT}"])
+(out / "metrics").mkdir()
+(out / "metrics" / "tiny.json").write_text(json.dumps({{"tier": tier, "value": value, "flag": flag, "nothing": nothing}}))
+(out / "figures" / "tiny").mkdir(parents=True)
+(out / "figures" / "tiny" / "new.png").write_text("new")
+"""
+
+
+def tiny(path: Path, *cells: str, parameters: str = SETTINGS) -> Path:
+    """A notebook of code cells; the first holds its parameters."""
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}})
+    made.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *cells)]
+    made.cells[0].metadata["tags"] = ["parameters"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, path)
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> dict[str, bytes]:
+    """What an earlier run has left in reports/ and build/."""
+    for name in ("reports/t/metrics/tiny.json", "reports/t/figures/tiny/old.png", "reports/t/figures/other/kept.png", "build/t/tiny.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"old {name}")
+    return files(tmp_path)
+
+
+def run(folder: Path, source: Path, **parameters: Any) -> None:
+    run_notebook(source, "t", {"tier": "t", **parameters}, folder / "reports", folder / "build")
+
+
+def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "default::ImportWarning")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.delenv(OUTPUT, raising=False)
+    check = "import lib.paths, sys\nfrom pathlib import Path\nassert Path.cwd() == lib.paths.ROOT and value == 5"
+    run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE), value=5, flag=False, nothing=None)
+
+    now = files(tmp_path)
+    assert json.loads(now["reports/t/metrics/tiny.json"]) == {"tier": "t", "value": 5, "flag": False, "nothing": None}
+    assert set(now) - {"source/tiny.ipynb"} == {"reports/t/metrics/tiny.json", "reports/t/figures/tiny/new.png",
+                                                "reports/t/figures/other/kept.png", "build/t/tiny.ipynb"}   # the old figure is gone
+    executed = read(tmp_path / "build" / "t" / "tiny.ipynb")
+    assert [c.execution_count for c in executed.cells] == [1, 2, 3, 4, 5]   # with the injected parameters
+    assert "papermill" not in executed.metadata
+    assert not any(key in cell.metadata for cell in executed.cells for key in ("papermill", "execution"))
+    assert str(tmp_path) not in now["build/t/tiny.ipynb"].decode()
+    assert os.environ["PYTHONWARNINGS"] == "default::ImportWarning" and "PYTHONPATH" not in os.environ and OUTPUT not in os.environ
+
+
+@pytest.mark.parametrize("cell, words, timeout", [
+    ("raise ValueError('the sky\\nfell')", ["ValueError", "the sky fell", "nothing is published"], 60),
+    ("import os\nos.kill(os.getpid(), 9)", ["nothing is published"], 60),
+    ("import time\ntime.sleep(60)", ["nothing is published"], 1),
+], ids=["raises", "kills itself", "takes too long"])
+def test_a_failing_notebook_publishes_nothing(tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
+                                              cell: str, words: list[str], timeout: int) -> None:
+    monkeypatch.setattr(stage, "TIMEOUT", timeout)
+    monkeypatch.setenv(OUTPUT, "as before")
+    source = tiny(tmp_path / "source" / "tiny.ipynb", SAVE, cell, "after = 1")
+    with pytest.raises(Problem) as caught:
+        run(tmp_path, source)
+    message = str(caught.value)
+    assert message.startswith("tiny.ipynb: failed") and "\n" not in message and all(word in message for word in words), message
+    now = files(tmp_path)
+    kept = now.pop("build/failed/tiny.ipynb").decode()
+    del now["source/tiny.ipynb"]
+    assert now == published
+    assert json.dumps(cell)[1:-1].split("\\n")[0] in kept and os.environ[OUTPUT] == "as before"
+
+
+def test_a_notebook_without_metrics_publishes_nothing(tmp_path: Path, published: dict[str, bytes]) -> None:
+    source = tiny(tmp_path / "source" / "tiny.ipynb", SAVE.split("(out /")[0] + 'print("done")')
+    with pytest.raises(Problem, match=r"^tiny.ipynb: ended without writing its metrics file.*save\(\)"):
+        run(tmp_path, source)
+    now = files(tmp_path)
+    assert "done" in now.pop("build/failed/tiny.ipynb").decode()
+    del now["source/tiny.ipynb"]
+    assert now == published
+
+
+# what follows starts no kernel
+
+
+@pytest.mark.parametrize("key, words", [
+    ("valeu", 'tiny.ipynb: has no parameter "valeu"; did you mean "value"?'), ("zzz", "(known: tier, value, flag, nothing)")])
+def test_an_unknown_parameter_is_named(tmp_path: Path, published: dict[str, bytes], key: str, words: str) -> None:
+    with pytest.raises(Problem) as caught:
+        run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", SAVE), **{key: 1})
+    assert words in str(caught.value)
+    assert {k: v for k, v in files(tmp_path).items() if not k.startswith("source")} == published
+
+
+def test_a_notebook_without_parameters_has_none(tmp_path: Path) -> None:
+    source = tiny(tmp_path / "tiny.ipynb")
+    made = read(source)
+    made.cells[0].metadata["tags"] = []
+    nbformat.write(made, source)
+    check_parameters(source, {})
+    with pytest.raises(Problem, match=r'has no parameter "tier" \(known: none\)'):
+        check_parameters(source, {"tier": "t"})
+
+
+@pytest.mark.parametrize("content", [b"", b"not JSON", b"[]", b"{}", b'{"cells": [', b"\xff\xfe\x00"])
+def test_what_is_no_notebook_is_named(tmp_path: Path, published: dict[str, bytes], content: bytes) -> None:
+    source = tmp_path / "tiny.ipynb"
+    source.write_bytes(content)
+    with pytest.raises(Problem, match=r"tiny.ipynb: not a notebook"):
+        strip(source, tmp_path / "stripped.ipynb")
+    with pytest.raises(Problem, match=r"tiny.ipynb: not a notebook"):
+        run(tmp_path, source)
+    source.unlink()
+    assert files(tmp_path) == published
+
+
+def test_a_missing_notebook_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="tiny.ipynb: there is no such notebook"):
+        strip(tmp_path / "tiny.ipynb", tmp_path / "stripped.ipynb")
+    with pytest.raises(Problem, match="tiny.ipynb: there is no such notebook"):
+        run(tmp_path, tmp_path / "tiny.ipynb")
+
+
+def test_strip_keeps_the_source_alone(tmp_path: Path) -> None:
+    """The same notebook as written by hand, as executed, and as saved by another editor."""
+    plain = tiny(tmp_path / "plain.ipynb", "1 + 1")
+    run_once, other = read(plain), read(plain)
+    run_once.cells[1].execution_count = 7
+    run_once.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=7)]
+    run_once.cells[1].metadata |= {"execution": {"iopub.status.busy": "now"}, "collapsed": True, "tags": []}
+    run_once.metadata |= {"kernelspec": {"name": "venv", "display_name": "Mine", "language": "python"}, "widgets": {}}
+    nbformat.write(run_once, tmp_path / "run.ipynb")
+    for cell in other.cells:
+        del cell["id"]
+    other.nbformat_minor = 4
+    nbformat.write(other, tmp_path / "other.ipynb")
+    for name in ("plain", "run", "other"):
+        strip(tmp_path / f"{name}.ipynb", tmp_path / "out" / f"{name}.ipynb")
+    out = files(tmp_path / "out")
+    assert len(out) == 3 and len(set(out.values())) == 1
+    stripped = read(tmp_path / "out" / "run.ipynb")
+    assert [c.source for c in stripped.cells] == [SETTINGS, "1 + 1"] and stripped.cells[0].metadata == {"tags": ["parameters"]}
+    nbformat.validate(stripped)
+    strip(tmp_path / "out" / "run.ipynb", tmp_path / "again.ipynb")
+    assert (tmp_path / "again.ipynb").read_bytes() == out["run.ipynb"]
+
+
+@pytest.mark.parametrize("change", ["source", "tag", "kind", "order"])
+def test_strip_shows_what_matters(tmp_path: Path, change: str) -> None:
+    plain = tiny(tmp_path / "plain.ipynb", "1 + 1", "2")
+    other = read(plain)
+    if change == "source":
+        other.cells[1].source = "1 + 2"
+    elif change == "tag":
+        other.cells[1].metadata["tags"] = ["nbval-check-output"]
+    elif change == "kind":
+        other.cells[1] = nbformat.v4.new_markdown_cell("1 + 1")
+    else:
+        other.cells[1:] = other.cells[:0:-1]
+    nbformat.write(other, tmp_path / "other.ipynb")
+    for name in ("plain", "other"):
+        strip(tmp_path / f"{name}.ipynb", tmp_path / f"{name}.out")
+    assert (tmp_path / "plain.out").read_bytes() != (tmp_path / "other.out").read_bytes()
+
+
+@pytest.mark.parametrize("counts, outputs, words", [
+    ([1, 2, 3], [[], [], []], None), ([1, None, None], [[], [], []], "before code cell 2 of 3"), ([1, 2, 4], [[], [], []], "before code cell 3 of 3"),
+    ([1, 2, 3], [[], [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])], []], "code cell 2 ended in an error")])
+def test_check_complete(tmp_path: Path, counts: list[int | None], outputs: list[list], words: str | None) -> None:
+    made = nbformat.v4.new_notebook()
+    for count, output in zip(counts, outputs):
+        made.cells += [nbformat.v4.new_code_cell("x = 1", execution_count=count, outputs=output), nbformat.v4.new_code_cell(" \n"),
+                       nbformat.v4.new_markdown_cell("text")]   # an empty cell is never counted
+    nbformat.write(made, tmp_path / "done.ipynb")
+    if words is None:
+        check_complete(tmp_path / "done.ipynb")
+    else:
+        with pytest.raises(Problem, match=words):
+            check_complete(tmp_path / "done.ipynb")

@@ -1,0 +1,115 @@
+"""The dense CRF against the exact mean field of a tiny image, written out over all pairs of pixels."""
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib.refine.crf import LEAST, CrfSettings, dense_crf, refine_foreground
+
+# The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it happens to be close).
+TOLERANCE = 0.02
+USUAL = CrfSettings(theta_alpha=5, theta_beta=20, theta_gamma=2, bilateral=1, spatial=1, iterations=5)
+
+
+def exact(image: np.ndarray, probability: np.ndarray, s: CrfSettings) -> np.ndarray:
+    """Krähenbühl & Koltun, algorithm 1: Potts, Gaussian kernels divided by the square roots of both pixels' sums."""
+    classes, height, width = probability.shape
+    pixels = [(y, x) for y in range(height) for x in range(width)]
+    bilateral, spatial = np.zeros((2, len(pixels), len(pixels)))
+    for i, (y, x) in enumerate(pixels):
+        for j, (v, u) in enumerate(pixels):
+            apart = (y - v) ** 2 + (x - u) ** 2
+            colour = ((image[y, x].astype(float) - image[v, u].astype(float)) ** 2).sum()
+            bilateral[i, j] = np.exp(-apart / (2 * s.theta_alpha ** 2) - colour / (2 * s.theta_beta ** 2))
+            spatial[i, j] = np.exp(-apart / (2 * s.theta_gamma ** 2))
+    log_unary = np.log(np.clip(probability, 1e-5, 1)).reshape(classes, -1)
+    q = np.exp(log_unary) / np.exp(log_unary).sum(0)
+    for _ in range(s.iterations):
+        energy = log_unary.copy()
+        for weight, kernel in ((s.bilateral, bilateral), (s.spatial, spatial)):
+            norm = np.sqrt(kernel.sum(1))
+            energy += weight * (q @ (kernel / norm[:, None] / norm[None]))
+        q = np.exp(energy) / np.exp(energy).sum(0)
+    return q.reshape(probability.shape)
+
+
+def halves(seed: int) -> np.ndarray:
+    """8 x 9 pixels, dark on the left and light on the right, a little noise."""
+    rng = np.random.default_rng(seed)
+    return (np.where(np.arange(9)[None, :, None] < 4, 60, 180) + rng.normal(0, 4, (8, 9, 3))).astype(np.uint8)
+
+
+def speckle(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (8, 9, 3)).astype(np.uint8)
+
+
+def foreground(seed: int) -> np.ndarray:
+    """Higher on the right, noisy."""
+    rng = np.random.default_rng(seed + 100)
+    return np.clip(np.linspace(0.2, 0.8, 9)[None] + rng.uniform(-0.3, 0.3, (8, 9)), 0.01, 0.99).astype(np.float32)
+
+
+# strong weights are left out: there the mean field runs to 0 or 1, and any approximation error decides which
+CASES = {"both": (halves, USUAL), "cited widths": (speckle, CrfSettings(160, 3, 3, 1, 0.5, 5)),
+         "bilateral": (halves, replace(USUAL, bilateral=1.5, spatial=0)), "spatial": (speckle, replace(USUAL, bilateral=0)),
+         "one iteration": (halves, replace(USUAL, iterations=1))}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", CASES)
+def test_as_the_exact_mean_field(case: str, seed: int) -> None:
+    image, settings = CASES[case][0](seed), CASES[case][1]
+    given = foreground(seed)
+    ours, true = refine_foreground(image, given, settings), exact(image, np.stack([1 - given, given]), settings)[1]
+    assert ours.shape == (8, 9) and ours.dtype == np.float32
+    assert np.abs(ours - true).max() < TOLERANCE
+    assert np.abs(given - true).max() > 5 * TOLERANCE   # the CRF did something
+
+
+@pytest.mark.parametrize("change", [{"theta_alpha": 1.0}, {"theta_beta": 200.0}, {"theta_gamma": 0.5}, {"bilateral": 2.0}, {"spatial": 2.0},
+                                    {"iterations": 1}])
+def test_every_setting_matters(change: dict[str, float]) -> None:
+    """Each setting moves the marginals by more than the tolerance above, so that none can be lost or swapped unseen."""
+    image, given = halves(0), foreground(0)
+    assert np.abs(refine_foreground(image, given, USUAL) - refine_foreground(image, given, replace(USUAL, **change))).max() > TOLERANCE
+
+
+def test_three_classes() -> None:
+    probability = np.random.default_rng(0).dirichlet((1, 1, 1), (8, 9)).transpose(2, 0, 1).astype(np.float32)
+    ours = dense_crf(halves(1), probability, USUAL)
+    assert ours.shape == (3, 8, 9)
+    assert np.abs(ours - exact(halves(1), probability, USUAL)).max() < TOLERANCE
+    np.testing.assert_allclose(ours.sum(0), 1, atol=1e-5)
+
+
+def test_without_weights_nothing_happens() -> None:
+    given = foreground(3)
+    assert np.abs(refine_foreground(halves(3), given, CrfSettings(160, 3, 3, 0, 0, 10)) - given).max() < 1e-6
+
+
+def test_certain_pixels_stay_finite_and_certain() -> None:
+    """Probabilities of exactly 0 and 1 are kept LEAST away from certainty."""
+    given = np.zeros((8, 9), dtype=np.float32)
+    given[:, 5:] = 1
+    without = refine_foreground(halves(0), given, replace(USUAL, bilateral=0, spatial=0))
+    np.testing.assert_allclose(without, np.where(given > 0, 1 - LEAST, LEAST), atol=1e-6)
+    refined = dense_crf(halves(0), np.stack([1 - given, given]), USUAL)
+    assert np.isfinite(refined).all() and np.abs(refined[1] - given).max() < 0.01
+    np.testing.assert_allclose(refined.sum(0), 1, atol=1e-5)
+
+
+def test_an_enclosed_hole_closes() -> None:
+    image = np.full((8, 9, 3), 90, dtype=np.uint8)
+    given = np.full((8, 9), 0.8, dtype=np.float32)
+    given[4, 4] = 0.3
+    assert refine_foreground(image, given, replace(USUAL, spatial=3))[4, 4] > 0.5
+
+
+def test_read_only_and_strided_input() -> None:
+    image, given = halves(2), foreground(2)
+    expected = refine_foreground(image, given, USUAL)
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2)).transpose(1, 0, 2)
+    turned.setflags(write=False)
+    assert not turned.flags.c_contiguous
+    assert np.array_equal(refine_foreground(turned, np.asfortranarray(given), USUAL), expected)
+    assert np.array_equal(refine_foreground(image, given, USUAL), expected)   # and twice the same

@@ -1,0 +1,144 @@
+"""Empirical variograms against all pairs of positions, fits against scipy and on fields of known range, and the fall-back."""
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import curve_fit
+from torch import Tensor
+
+from lib.refine.variogram import Variogram, empirical_variogram, fit_gaussian
+
+
+def literal(field: np.ndarray, max_lag: int) -> tuple[list[float], list[int]]:
+    """eq. 1 by a double loop over pairs, each pair once, in the bin of its rounded distance."""
+    _, height, width = field.shape
+    positions = [(y, x) for y in range(height) for x in range(width)]
+    total, count = [0.0] * (max_lag + 1), [0] * (max_lag + 1)
+    for i, (y, x) in enumerate(positions):
+        for v, u in positions[i + 1:]:
+            h = round(math.hypot(y - v, x - u))
+            if h <= max_lag:
+                total[h] += float(((field[:, y, x] - field[:, v, u]) ** 2).sum())
+                count[h] += 1
+    return [t / (2 * max(n, 1)) for t, n in zip(total[1:], count[1:])], count[1:]
+
+
+def gaussian_field(images: int, side: int, sigma: float, seed: int) -> Tensor:
+    """Covariance exp(-h² / 2 sigma²): white noise through a Gaussian of sigma / sqrt(2), on a torus twice as wide, cut out."""
+    f = np.fft.fftfreq(2 * side)
+    transfer = np.exp(-np.pi ** 2 * sigma ** 2 * (f[:, None] ** 2 + f[None] ** 2))
+    noise = np.random.default_rng(seed).standard_normal((images, 1, 2 * side, 2 * side))
+    return torch.from_numpy(np.fft.ifft2(np.fft.fft2(noise) * transfer).real[..., :side, :side].copy())
+
+
+def model(h: np.ndarray, c1: float, c2: float, sigma: float) -> np.ndarray:
+    return c1 * np.exp(-h ** 2 / (2 * sigma ** 2)) + c2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("height, width, max_lag", [(6, 6, 3), (5, 9, 4), (7, 4, 6)])
+def test_every_pair_of_positions(channels: int, height: int, width: int, max_lag: int) -> None:
+    field = np.random.default_rng(height).standard_normal((2, channels, height, width)) * 3 + 50
+    found = empirical_variogram(torch.from_numpy(field), max_lag)
+    for i in range(2):
+        gamma, pairs = literal(field[i], max_lag)
+        np.testing.assert_allclose(found.gamma[i].numpy(), gamma, rtol=1e-9)
+        assert found.pairs.tolist() == pairs
+
+
+def test_by_hand() -> None:
+    found = empirical_variogram(torch.tensor([[[[0.0, 1.0, 4.0]]]]), 2)
+    assert found.pairs.tolist() == [2, 1]
+    np.testing.assert_allclose(found.gamma[0].numpy(), [(1 + 9) / 4, 16 / 2], rtol=1e-9)
+
+
+def test_a_lag_beyond_the_field_has_no_pairs() -> None:
+    found = empirical_variogram(torch.rand(1, 1, 3, 3), 6)
+    assert found.pairs.tolist() == [20, 14, 2, 0, 0, 0]
+    assert found.gamma[0, 3:].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("sigma", [1.5, 2.0, 3.0, 4.0, 6.0])
+def test_the_range_of_a_gaussian_random_field(sigma: float) -> None:
+    """One field is one draw: the median of twelve lies within 8 %, each of them within 30 %."""
+    fit = fit_gaussian(empirical_variogram(gaussian_field(12, 128, sigma, seed=1), 32))
+    ratio = fit.sigma / sigma
+    assert not fit.failed.any()
+    assert abs(float(ratio.median()) - 1) < 0.08
+    assert 0.7 < float(ratio.min()) and float(ratio.max()) < 1.3
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0, 5.0])
+def test_the_range_within_fifteen_percent_of_the_mean_variogram(sigma: float) -> None:
+    """Averaged over fields the variogram nears its model, nugget 0 and sill the field's variance."""
+    found = empirical_variogram(gaussian_field(30, 96, sigma, seed=2), 24)
+    fit = fit_gaussian(Variogram(found.gamma.mean(0, keepdim=True), found.pairs))
+    assert abs(float(fit.sigma / sigma) - 1) < 0.1
+    assert abs(float(-fit.c1 / fit.c2) - 1) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_fit_is_scipys(seed: int) -> None:
+    """Same weights; sigma within half a step of the grid (4 %), the squared error nearly as small."""
+    rng = np.random.default_rng(seed)
+    lags, sigma = np.arange(1, 25.0), rng.uniform(2, 8)
+    pairs = rng.integers(100, 2000, 24).astype(float)
+    gamma = np.stack([model(lags, -c, c + 0.2, sigma) + rng.normal(0, 0.02, 24) for c in (0.8, 1.5)])
+    fit = fit_gaussian(Variogram(torch.from_numpy(gamma), torch.from_numpy(pairs)))
+    assert not fit.failed.any()
+    for i in range(2):
+        best, _ = curve_fit(model, lags, gamma[i], p0=(-1, 1, 4), sigma=1 / np.sqrt(pairs))
+        assert abs(np.log(float(fit.sigma[i]) / abs(best[2]))) < 0.025
+        assert float(fit.c1[i]) == pytest.approx(best[0], rel=0.03) and float(fit.c2[i]) == pytest.approx(best[1], rel=0.03)
+        ours, theirs = (float((pairs * (gamma[i] - model(lags, *p)) ** 2).sum()) for p in ((fit.c1[i].item(), fit.c2[i].item(), fit.sigma[i].item()), best))
+        assert theirs <= ours * (1 + 1e-6) < theirs * 1.2
+
+
+def test_pairs_weigh() -> None:
+    """Two curves, each over half of the lags: the fit follows the half with the pairs."""
+    lags = torch.arange(1, 25, dtype=torch.float64)
+    gamma = torch.where(lags < 13, 1 - torch.exp(-lags ** 2 / 18), torch.tensor(0.3, dtype=torch.float64))[None]
+    heavy = fit_gaussian(Variogram(gamma, torch.where(lags < 13, 1000.0, 1e-3).double()))
+    assert float(heavy.sigma) == pytest.approx(3, rel=0.03) and float(heavy.c2) == pytest.approx(1, abs=0.01)
+
+
+def test_an_exact_curve() -> None:
+    lags = torch.arange(1, 21, dtype=torch.float64)
+    gamma = -2 * torch.exp(-lags ** 2 / (2 * 4.0 ** 2)) + 2.5
+    fit = fit_gaussian(Variogram(gamma[None], torch.ones(20, dtype=torch.float64)), steps=2001)
+    assert [float(v) for v in fit[:3]] == pytest.approx([4.0, -2.0, 2.5], rel=2e-3)
+
+
+@pytest.mark.parametrize("gamma", [torch.zeros(16), torch.full((16,), 0.7), torch.linspace(2, 1, 16), torch.arange(1, 17) ** 2 / 50.0],
+                         ids=["zero", "flat", "falling", "still rising"])
+def test_the_fall_back(gamma: Tensor) -> None:
+    fit = fit_gaussian(Variogram(gamma.double()[None], torch.ones(16, dtype=torch.float64)))
+    assert fit.failed.tolist() == [True] and fit.sigma.tolist() == [4.0]
+
+
+def test_fields_without_a_range() -> None:
+    """A constant image and a ramp, beside one that can be fitted: each row is judged for itself."""
+    ramp = torch.arange(64.0).expand(1, 1, 64, 64)
+    batch = torch.cat([torch.full((1, 1, 64, 64), 1234.5), ramp, gaussian_field(1, 64, 3.0, seed=3).float()])
+    fit = fit_gaussian(empirical_variogram(batch, 16))
+    assert fit.failed.tolist() == [True, True, False]
+    assert fit.sigma[:2].tolist() == [4.0, 4.0] and float(fit.sigma[2]) == pytest.approx(3, rel=0.3)
+
+
+def test_pure_noise_stays_bounded() -> None:
+    """Noise has no range: where its chance bumps are fitted all the same, they are next to nothing of the sill."""
+    fit = fit_gaussian(empirical_variogram(torch.randn(60, 1, 56, 56, generator=torch.Generator().manual_seed(0)), 14))
+    assert fit.failed.any() and (fit.sigma[fit.failed] == 3.5).all()
+    assert ((fit.sigma > 0.5) & (fit.sigma < 14)).all()
+    assert (-fit.c1 / fit.c2)[~fit.failed].max() < 0.1
+    small = fit_gaussian(empirical_variogram(gaussian_field(60, 56, 3.0, seed=4), 14))
+    assert (-small.c1 / small.c2).min() > 0.5   # what a field with a range looks like
+
+
+def test_a_batch_is_its_images() -> None:
+    fields = torch.cat([gaussian_field(1, 48, s, seed=5) for s in (2.0, 3.0, 5.0)])
+    together = fit_gaussian(empirical_variogram(fields, 12))
+    for i in range(3):
+        alone = fit_gaussian(empirical_variogram(fields[i:i + 1], 12))
+        assert torch.equal(alone.sigma[0], together.sigma[i]) and torch.allclose(alone.c1[0], together.c1[i])
