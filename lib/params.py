@@ -95,7 +95,7 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
     """Read and check everything; the first fault is a `Problem` that names the key and the nearest valid spelling."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Problem(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
     params = build(Params, raw, "")
     for tier in (*params.tiers, *params.tier):

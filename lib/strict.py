@@ -1,5 +1,6 @@
 """Plain values from YAML turned into typed dataclasses: an unknown key, a wrong type or a value out of range is named."""
 import dataclasses
+import re
 import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,7 +20,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
     if origin in (Union, types.UnionType):
         return _build_union(kind, value, where)
     if origin is Literal:
-        if value not in get_args(kind) or isinstance(value, bool):
+        if not any(type(value) is type(choice) and value == choice for choice in get_args(kind)):   # 8.0 and True equal 8 and 1
             raise Problem(f'{where}: "{value}" is not a choice{nearest(value, get_args(kind))}')
         return value
     if origin in (list, tuple):
@@ -33,7 +34,7 @@ def build(kind: Any, value: Any, where: str) -> Any:
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
-        raise Problem(f"{where}: must be a mapping with the keys {', '.join(f.name for f in dataclasses.fields(kind))}, not {_shown(value)}.")
+        raise Problem(f"{where or 'params.yaml'}: must be a mapping with the keys {', '.join(f.name for f in dataclasses.fields(kind))}, not {_shown(value)}.")
     fields = {f.name: f for f in dataclasses.fields(kind)}
     prefix = f"{where}." if where else ""
     for key in value:
@@ -73,6 +74,8 @@ def _build_sequence(kind: Any, value: Any, where: str) -> Any:
 def _build_plain(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is float and isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value):
+        return float(value)   # 1e-3: without a point, YAML 1.1 takes it for a word
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
         raise Problem(f"{where}: must be {names.get(kind, kind)}, not {_shown(value)}.")

@@ -1,8 +1,10 @@
 """Running a notebook as a stage: checked parameters, a fresh kernel, and results published only when all of it is well."""
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ def strip(source: Path, target: Path) -> None:
         cell["id"] = f"cell-{number}"
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+    notebook.nbformat_minor = 5   # the first with cell ids, whatever the editor wrote
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                          "language_info": {"name": "python"}}
     with whole_file(target) as part:
@@ -42,15 +45,17 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS, build: Path = BUILD) -> None:
     """Execute a stripped notebook; publish its metrics and figures below reports/<tier> and the notebook below build/<tier>."""
-    name = source.stem
+    name, failed = source.stem, build / "failed" / source.name
     check_parameters(source, parameters)
     build.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".part-{name}-", dir=build) as folder:
         staging = Path(folder)
-        executed = _execute(source, staging / f"{name}.ipynb", parameters, build / "failed" / f"{name}.ipynb")
+        executed = _execute(source, staging / f"{name}.ipynb", parameters, failed)
         metrics = staging / "metrics" / f"{name}.json"
         if not metrics.is_file():
-            raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; its last cell must call save().")
+            _keep(executed, failed)
+            raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; its last cell must call save() "
+                          f"(as it ran: {failed}).")
         _publish(staging / "figures" / name, reports / tier / "figures" / name)
         _publish(executed, build / tier / f"{name}.ipynb")
         _publish(metrics, reports / tier / "metrics" / f"{name}.json")
@@ -60,6 +65,7 @@ def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
     """papermill only warns about a parameter that the notebook does not have; here it is a fault."""
     import papermill
 
+    read(source)
     known = papermill.inspect_notebook(str(source))
     for key in parameters:
         if key not in known:
@@ -69,21 +75,38 @@ def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
 def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Path) -> Path:
     import papermill
 
-    environment = {OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
-    os.environ.update(environment)
     try:
-        papermill.execute_notebook(str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
-                                   progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
-                                   extra_arguments=["--IPKernelApp.log_level=40"])
+        with _environment({OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}):
+            papermill.execute_notebook(str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
+                                       progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
+                                       extra_arguments=["--IPKernelApp.log_level=40"])
         check_complete(target)
     except Exception as error:
         if target.exists():
-            failed.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(target, failed)
+            _keep(target, failed)
         cause = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else str(error) or type(error).__name__
         raise Problem(f"{source.name}: failed, nothing is published; {' '.join(cause.split())[:400]} (as far as it came: {failed}).") from None
-    _clean(target)
     return target
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """What the kernel inherits; afterwards everything is as it was."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _keep(notebook: Path, failed: Path) -> None:
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(notebook, failed)
 
 
 def check_complete(path: Path) -> None:
@@ -96,14 +119,17 @@ def check_complete(path: Path) -> None:
             raise Problem(f"{path.name}: code cell {number} ended in an error.")
 
 
-def _clean(path: Path) -> None:
-    """Timings and paths of one machine do not belong into a published notebook."""
-    notebook = read(path)
+def publish_notebook(source: Path, target: Path) -> None:
+    """Copy an executed notebook without what belongs to one machine: timings, warnings on standard error, the project's path."""
+    notebook = read(source)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    nbformat.write(notebook, path)
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    with whole_file(target) as part:
+        part.write_text(nbformat.writes(notebook).replace(f"{ROOT}/", ""), encoding="utf-8")
 
 
 def _publish(source: Path, target: Path) -> None:

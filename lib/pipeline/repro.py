@@ -3,10 +3,15 @@ import re
 import subprocess
 import sys
 
+import yaml
+
 from lib.files import whole_file
 from lib.params import load_params
 from lib.paths import ROOT
 from lib.pipeline.stages import check_sources
+from lib.problem import Problem
+
+VALUE = r"""\[.*?\]|"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|[^#\n]*?"""   # a list, a quoted word, or all that is there
 
 
 def repro(tiers: list[str], mirror: str | None) -> int:
@@ -14,7 +19,7 @@ def repro(tiers: list[str], mirror: str | None) -> int:
     from lib.report.compare import print_comparison
 
     if mirror:
-        set_parameter("mirror", mirror)
+        set_parameter("mirror", yaml.safe_dump([mirror], default_flow_style=True, width=10_000)[1:-2])   # quoted where YAML needs it
     if tiers:
         set_parameter("tiers", f"[{', '.join(tiers)}]")
     params = load_params()
@@ -27,7 +32,9 @@ def set_parameter(key: str, value: str) -> None:
     """Change one top-level value of params.yaml in place, its comment kept; only valid parameters are written."""
     path = ROOT / "params.yaml"
     text = path.read_text(encoding="utf-8")
-    changed = re.sub(rf"^({key}:\s*)(\[.*?\]|[^#\n]*?)(\s*(#.*)?)$", lambda m: m[1] + value + m[3], text, count=1, flags=re.MULTILINE)
+    changed, found = re.subn(rf"^({key}: *)({VALUE})( *(#.*)?)$", lambda m: m[1] + value + m[3], text, count=1, flags=re.MULTILINE)
+    if not found:
+        raise Problem(f'params.yaml: there is no line "{key}: ..." with a plain value; write "{key}: {value}" there.')
     if changed == text:
         return
     with whole_file(path) as part:

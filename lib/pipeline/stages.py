@@ -1,13 +1,12 @@
 """What the stages of dvc.yaml call."""
 import dataclasses
 import os
-import shutil
 from pathlib import Path
 
-from lib.files import whole_file
 from lib.mirror import mirror_folder
-from lib.params import NOTEBOOKS, Params, load_params
+from lib.params import NOTEBOOKS, Params, Tier, load_params
 from lib.paths import BUILD, DATA, REPORTS, ROOT
+from lib.problem import Problem, nearest
 
 
 def use_mirror(params: Params) -> Path:
@@ -18,7 +17,7 @@ def use_mirror(params: Params) -> Path:
 def build_data(tier: str) -> None:
     """Stage data@<tier>: every data set of the tier, whole or not at all."""
     params = load_params()
-    block = params.tier[tier]
+    block = _block(params, tier)
     check_sources(params, [tier])
     for name, options in block.data.items():
         folder = DATA / tier / name
@@ -48,14 +47,17 @@ def run(notebook: str, tier: str) -> None:
     """Stage <notebook>@<tier>: the stripped notebook with the tier's block as parameters."""
     from lib.pipeline.notebook import run_notebook
 
+    if notebook not in NOTEBOOKS:
+        raise Problem(f'There is no notebook "{notebook}"{nearest(notebook, NOTEBOOKS)}')
     params = load_params()
     use_mirror(params)
-    block = getattr(params.tier[tier], notebook)
+    block = getattr(_block(params, tier), notebook)
     run_notebook(BUILD / "source" / f"{notebook}.ipynb", tier, {"tier": tier, **dataclasses.asdict(block)})
 
 
 def report(tier: str) -> None:
     """Stage report@<tier>: the tier's page, claims, tables and notebooks, and the project's headline."""
+    from lib.pipeline.notebook import publish_notebook
     from lib.report.readme import update_readme
     from lib.report.render import render
 
@@ -64,8 +66,13 @@ def report(tier: str) -> None:
     for name in NOTEBOOKS:
         source = BUILD / tier / f"{name}.ipynb"
         if source.is_file():
-            with whole_file(folder / source.name) as part:
-                shutil.copyfile(source, part)
+            publish_notebook(source, folder / source.name)
     render(tier, REPORTS, list(NOTEBOOKS))
     if tier != "smoke":
         update_readme(ROOT / "README.md", REPORTS)
+
+
+def _block(params: Params, tier: str) -> Tier:
+    if tier not in params.tier:
+        raise Problem(f'There is no tier "{tier}"{nearest(tier, params.tier)}')
+    return params.tier[tier]

@@ -1,0 +1,137 @@
+"""What a notebook reaches in lib, and that dvc.yaml says exactly that."""
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+
+from lib.params import NOTEBOOKS, TIERS
+from lib.paths import NOTEBOOKS as FOLDER
+from lib.paths import ROOT
+from lib.pipeline import imports
+from lib.pipeline.imports import BY_VALUE, imported_modules
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+FAKE = {
+    "lib/__init__.py": "", "lib/a.py": "import os\nfrom lib.b import thing\n", "lib/b.py": "thing = 1\ndef f():\n    import lib.p.c\n",
+    "lib/p/__init__.py": "x = 1\n", "lib/p/c.py": "from lib import a\n", "lib/p/d.py": "from lib.p import x\n",
+    "lib/params.py": "from lib.only_for_params import y\n", "lib/only_for_params.py": "y = 1\n", "lib/empty/__init__.py": "",
+    "lib/empty/e.py": "z = 1\n", "lib/typing_only.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lib.empty.e import z\n",
+    "library/__init__.py": "q = 1\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in FAKE.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(imports, "ROOT", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("code, expected", [
+    ("import os, json", []), ("import library", []), ("from lib.empty import e", ["lib/empty/e.py"]),   # an empty __init__ changes nothing
+    ("import lib.p.d", ["lib/p/__init__.py", "lib/p/d.py"]), ("from lib.p import d", ["lib/p/__init__.py", "lib/p/d.py"]),
+    ("from lib.p import x as renamed", ["lib/p/__init__.py"]), ("import lib.p.d as renamed", ["lib/p/__init__.py", "lib/p/d.py"]),
+    ("def f():\n    from lib.p.d import x", ["lib/p/__init__.py", "lib/p/d.py"]),
+    ("import lib.a", ["lib/a.py", "lib/b.py", "lib/p/__init__.py", "lib/p/c.py"]),   # indirectly, from inside a function, in a circle
+    ("from lib.params import load_params", []), ("import lib.params, lib.only_for_params", ["lib/only_for_params.py"]),
+    ("import lib.typing_only", ["lib/empty/e.py", "lib/typing_only.py"]), ("import lib.nowhere", [])])
+def test_imported_modules(root: Path, code: str, expected: list[str]) -> None:
+    (root / "module.py").write_text(code)
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("import lib.b"), nbformat.v4.new_code_cell("x = 1"), nbformat.v4.new_code_cell(code)])
+    nbformat.write(made, root / "notebook.ipynb")
+    assert imported_modules(root / "module.py") == expected
+    assert imported_modules(root / "notebook.ipynb") == expected
+
+
+def test_lib_imports_in_no_way_that_would_be_missed() -> None:
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name in ("importlib", "runpy") for name in names), f"{path}: imports by name"
+            assert not (isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval")), f"{path}: imports by name"
+
+
+# dvc.yaml
+
+
+def modules(stage: str) -> list[str]:
+    return [dep for dep in STAGES[stage]["do"]["deps"] if dep.startswith("lib/") and dep.endswith(".py")]
+
+
+def with_themselves(*names: str) -> list[str]:
+    return sorted({m for name in names for m in (name, *imported_modules(ROOT / name))})
+
+
+def lookup(key: str) -> Any:
+    value = PARAMS
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def test_every_notebook_has_its_stages() -> None:
+    assert sorted(p.stem for p in FOLDER.glob("*.ipynb")) == sorted(NOTEBOOKS) == sorted(STAGES["strip"]["foreach"])
+    assert set(STAGES) == {"strip", "data", "report", *NOTEBOOKS}
+    assert all(STAGES[name]["foreach"] == "${tiers}" for name in STAGES if name != "strip")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_stage_depends_on_exactly_what_its_notebook_imports(name: str) -> None:
+    assert modules(name) == imported_modules(FOLDER / f"{name}.ipynb")
+    others = [dep for dep in STAGES[name]["do"]["deps"] if dep not in modules(name)]
+    assert others == [f"build/source/{name}.ipynb", "data/${item}"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: str) -> None:
+    cells = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    used = set(re.findall(r"\bparams\.(\w+)", code))
+    listed = STAGES[name]["do"]["params"]
+    assert {key.split(".")[0] for key in listed} == used
+    assert f"tier.${{item}}.{name}" in listed
+
+
+def test_parameters_of_stages_exist() -> None:
+    for name, stage in STAGES.items():
+        for key in stage["do"].get("params", []):
+            for tier in TIERS:
+                lookup(key.replace("${item}", tier))   # KeyError: no such parameter
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_a_stage_writes(name: str) -> None:
+    stage = STAGES[name]["do"]
+    assert stage["outs"] == [f"build/${{item}}/{name}.ipynb"]   # in no clone, so that committed results never pass for computed ones
+    assert [list(entry) for entry in stage["metrics"]] == [[f"reports/${{item}}/metrics/{name}.json"]]
+    assert [list(entry) for entry in stage["plots"]] == [[f"reports/${{item}}/figures/{name}"]]
+
+
+def test_the_report_covers_every_notebook() -> None:
+    deps = STAGES["report"]["do"]["deps"]
+    for name in NOTEBOOKS:
+        assert {f"build/${{item}}/{name}.ipynb", f"reports/${{item}}/metrics/{name}.json", f"reports/${{item}}/figures/{name}"} <= set(deps)
+    assert modules("report") == sorted([*with_themselves("lib/report/render.py", "lib/report/readme.py"), "lib/pipeline/notebook.py"])   # it publishes
+
+
+def test_data_depends_on_every_importer() -> None:
+    assert modules("data") == with_themselves("lib/data/collage.py", "lib/data/mirror.py", "lib/data/official/__init__.py")
+
+
+def test_dependencies_exist() -> None:
+    outs = {name for stage in STAGES.values() for key in ("outs", "metrics", "plots") for out in stage["do"].get(key, [])
+            for name in ([out] if isinstance(out, str) else out)} | {f"build/source/{n}.ipynb" for n in NOTEBOOKS}
+    for name, stage in STAGES.items():
+        for dep in stage["do"]["deps"]:
+            sources = [dep.replace("${item}", n) for n in NOTEBOOKS] if name == "strip" else [dep]
+            assert all(source in outs or (ROOT / source).exists() for source in sources), dep
+    assert all((ROOT / name).is_file() for name in BY_VALUE)
