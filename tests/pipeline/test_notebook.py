@@ -118,6 +118,23 @@ def test_a_notebook_without_metrics_publishes_nothing(tmp_path: Path, published:
 # what follows starts no kernel
 
 
+def test_a_published_notebook_says_nothing_about_the_machine(tmp_path: Path) -> None:
+    made = nbformat.v4.new_notebook(metadata={"papermill": {"input_path": f"{ROOT}/x.ipynb"}, "language_info": {"name": "python"}})
+    made.cells = [nbformat.v4.new_markdown_cell("text"), nbformat.v4.new_code_cell("1", execution_count=1)]
+    made.cells[1].metadata = nbformat.from_dict({"papermill": {"duration": 1}, "execution": {"busy": "now"}, "tags": ["kept"]})
+    made.cells[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning"),
+                             nbformat.v4.new_output("stream", name="stdout", text=f"{ROOT}/lib/x.py and {ROOT}/data"),
+                             nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
+    nbformat.write(made, tmp_path / "done.ipynb")
+    publish_notebook(tmp_path / "done.ipynb", tmp_path / "out" / "done.ipynb")
+    published = read(tmp_path / "out" / "done.ipynb")
+    nbformat.validate(published)
+    assert published.metadata == {"language_info": {"name": "python"}}
+    assert [c.metadata for c in published.cells] == [{}, {"tags": ["kept"]}]
+    assert [o.get("text", o.get("data")) for o in published.cells[1].outputs] == ["lib/x.py and data", {"text/plain": "1"}]
+    assert published.cells[1].execution_count == 1
+
+
 @pytest.mark.parametrize("key, words", [
     ("valeu", 'tiny.ipynb: has no parameter "valeu"; did you mean "value"?'), ("zzz", "(known: tier, value, flag, nothing)")])
 def test_an_unknown_parameter_is_named(tmp_path: Path, published: dict[str, bytes], key: str, words: str) -> None:
