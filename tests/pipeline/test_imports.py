@@ -120,7 +120,8 @@ def test_the_report_covers_every_notebook() -> None:
     deps = STAGES["report"]["do"]["deps"]
     for name in NOTEBOOKS:
         assert {f"build/${{item}}/{name}.ipynb", f"reports/${{item}}/metrics/{name}.json", f"reports/${{item}}/figures/{name}"} <= set(deps)
-    assert sorted(modules("report")) == sorted([*with_themselves("lib/report/render.py", "lib/report/readme.py", "lib/pipeline/notebook.py"), "lib/pipeline/notebook.py"])   # it publishes
+    publishing = {"lib/pipeline/notebook.py"}   # one function of it, which uses nothing else that matters
+    assert set(modules("report")) == {*with_themselves("lib/report/render.py", "lib/report/readme.py"), *publishing}
 
 
 def test_data_depends_on_every_importer() -> None:
