@@ -194,7 +194,7 @@ def test_any_damage_gives_an_image_or_a_problem(tmp_path: Path, kind: str, optio
         image, more = image.quantize(16), {"transparency": 3}
     content, dice, path = encoded(image, kind, **more), random.Random(kind), tmp_path / "x"
     problems = 0
-    for _ in range(250):
+    for _ in range(120):
         damaged = bytearray(content)
         for _ in range(dice.choice([1, 1, 4])):
             damaged[dice.randrange(min(len(damaged), 200))] = dice.randrange(256)
@@ -207,18 +207,19 @@ def test_any_damage_gives_an_image_or_a_problem(tmp_path: Path, kind: str, optio
     assert 0 < problems
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_damaged_exif_is_a_problem_at_most(tmp_path: Path) -> None:
-    """An orientation that is a text where a number should be."""
+    """Each byte of the EXIF block in turn becomes another: a text where a number should be, another tag, a wrong length."""
     exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    content = encoded(Image.fromarray(noise(8, 8)), "JPEG", exif=exif)
-    for kind in range(256):
-        start = content.index(b"Exif\0\0") + 6
-        entry = content.index(b"\x01\x12" if content[start:start + 2] == b"MM" else b"\x12\x01", start)
-        damaged = bytearray(content)
-        damaged[entry + 3 if content[start:start + 2] == b"MM" else entry + 2] = kind
-        (tmp_path / "x.jpg").write_bytes(damaged)
-        try:
-            assert read_rgb(tmp_path / "x.jpg").size == (8, 8)
-        except Problem as problem:
-            assert "x.jpg: cannot be decoded as an image" in str(problem)
+    exif[ORIENTATION], exif[0x010E], exif[0x011A] = 6, "a picture", 72.0
+    content = encoded(Image.fromarray(noise(8, 6)), "JPEG", exif=exif)
+    start = content.index(b"Exif\0\0") + 6
+    for place in range(start, start + 40):
+        for value in (0, 1, 3, 13, 26, 84):
+            damaged = bytearray(content)
+            damaged[place] = value
+            (tmp_path / "x.jpg").write_bytes(damaged)
+            try:
+                assert sorted(read_rgb(tmp_path / "x.jpg").size) == [6, 8]
+            except Problem as problem:
+                assert "x.jpg: cannot be decoded as an image" in str(problem)

@@ -68,7 +68,8 @@ def literal_filter(source: np.ndarray, guide: np.ndarray, radius: int, eps: floa
     for y in range(height):
         for x in range(width):
             g, p = guide[around[y][x]].reshape(-1, channels), source[around[y][x]].ravel()
-            slope = np.linalg.solve(np.cov(g.T, bias=True).reshape(channels, channels) + eps * np.eye(channels), ((g - g.mean(0)) * p[:, None]).mean(0))
+            covariance = np.cov(g.T, bias=True).reshape(channels, channels)
+            slope = np.linalg.solve(covariance + eps * np.eye(channels), ((g - g.mean(0)) * p[:, None]).mean(0))
             models[y, x] = *slope, p.mean() - slope @ g.mean(0)
     mean = np.array([[models[around[y][x]].mean((0, 1)) for x in range(width)] for y in range(height)])
     return (mean[..., :-1] * guide).sum(-1) + mean[..., -1]

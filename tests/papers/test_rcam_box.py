@@ -35,7 +35,7 @@ def test_windows_lie_in_the_image_and_the_last_is_all_of_it() -> None:
 
 def test_scores_are_those_of_crops_of_the_feature_map() -> None:
     generator = torch.Generator().manual_seed(0)
-    features, weight, bias = torch.randn(2, 5, 8, 11, generator=generator), torch.randn(4, 5, generator=generator), torch.randn(4, generator=generator)
+    features, weight, bias = (torch.randn(*shape, generator=generator) for shape in ((2, 5, 8, 11), (4, 5), (4,)))
     boxes = torch.cat([windows(), torch.tensor([[0.5, 0.5, 0.51, 0.51], [0.0, 0.9, 1.0, 1.0]])])   # one smaller than a cell
     found = score_windows(features, weight, bias, boxes)
     assert found.shape == (2, len(boxes))
@@ -78,10 +78,9 @@ def test_equal_scores_keep_the_order_of_the_windows() -> None:
 
 
 def test_boxes_are_enlarged_inside_the_image() -> None:
-    found = choose_boxes(SCORES, torch.tensor([[0.2, 0.4, 0.6, 0.5], *BOXES[1:].tolist()]), BoxSettings(count=1, overlap=0.5, least_score=0.0, margin=0.5))
-    assert found[0] == pytest.approx([0.1, 0.375, 0.7, 0.525])
-    found = choose_boxes(SCORES, torch.tensor([[0.0, 0.1, 0.9, 1.0], *BOXES[1:].tolist()]), BoxSettings(count=1, overlap=0.5, least_score=0.0, margin=0.5))
-    assert found[0] == pytest.approx([0, 0, 1, 1])
+    half = BoxSettings(count=1, overlap=0.5, least_score=0.0, margin=0.5)
+    assert choose_boxes(SCORES[:1], torch.tensor([[0.2, 0.4, 0.6, 0.5]]), half)[0] == pytest.approx([0.1, 0.375, 0.7, 0.525])
+    assert choose_boxes(SCORES[:1], torch.tensor([[0.0, 0.1, 0.9, 1.0]]), half)[0] == pytest.approx([0, 0, 1, 1])
 
 
 def test_pasted_back_by_maximum(network, photos, settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ def test_every_combination_of_the_filter(settings: RcamSettings) -> None:
 def test_every_combination_of_the_crf(settings: RcamSettings) -> None:
     found = crf_grid(GRID, settings.crf)
     assert len(found) == 2 * 2 * 2 == len(set(found.values()))
-    assert found["alpha 80, beta 3, weights 5/3"] == CrfSettings(80, 3, settings.crf.theta_gamma, bilateral=5, spatial=3, iterations=settings.crf.iterations)
+    usual = settings.crf
+    assert found["alpha 80, beta 3, weights 5/3"] == CrfSettings(80, 3, usual.theta_gamma, bilateral=5, spatial=3, iterations=usual.iterations)
 
 
 def test_the_filter_is_scored_as_the_method(network, samples: list[Sample], settings: RcamSettings) -> None:

@@ -77,7 +77,8 @@ def test_failures_of_the_variogram_are_counted(network, samples: list[Sample], s
 def test_table_2(network, samples: list[Sample], settings: RcamSettings, first: tuple[Scored, int]) -> None:
     found = means(table2(network, samples[:3], settings, batch=2))
     assert list(found) == ["rcam", "rcam_box"]
-    expected = scored(samples[:3], lambda photos: {"rcam": rcam(network, photos, settings).maps["rcam"], "rcam_box": rcam_box(network, photos, settings)})
+    expected = scored(samples[:3], lambda photos: {"rcam": rcam(network, photos, settings).maps["rcam"],
+                                                   "rcam_box": rcam_box(network, photos, settings)})
     assert all(close(found[row], expected[row]) for row in found) and not close(found["rcam"], found["rcam_box"])
 
 
@@ -88,7 +89,8 @@ def test_ablations_have_a_row_for_every_choice(ablations: dict[str, Scored]) -> 
     assert all(len(found.ids) == 2 and found.dropped == 1 for found in ablations.values())
 
 
-def test_ablations_are_the_method_with_one_thing_changed(network, samples: list[Sample], settings: RcamSettings, ablations: dict[str, Scored]) -> None:
+def test_ablations_are_the_method_with_one_thing_changed(network, samples: list[Sample], settings: RcamSettings,
+                                                         ablations: dict[str, Scored]) -> None:
     """Each row from its own settings and its own look at the images."""
     def row(name: str, **change: object) -> dict[str, float]:
         return scored(samples[:3], lambda photos: {name: rcam(network, photos, replace(settings, **change)).maps[name]})[name]
@@ -101,7 +103,8 @@ def test_ablations_are_the_method_with_one_thing_changed(network, samples: list[
               ("crf", "cited"): row("rcam", crf=settings.crf_cited), ("crf_iterations", "1"): row("rcam", crf=replace(settings.crf, iterations=1))}
     wrong = [key for key, expected in wanted.items() if not close(found[key[0]][key[1]], expected)]
     assert not wrong
-    assert not close(found["input_sizes"]["64"], found["input_sizes"]["128 + 64"]) and not close(found["window"]["radius 1"], found["window"]["radius 3"])
+    for table, one, other in (("input_sizes", "64", "128 + 64"), ("window", "radius 1", "radius 3")):
+        assert not close(found[table][one], found[table][other])
 
 
 def test_the_usual_rows_are_the_method(settings: RcamSettings, ablations: dict[str, Scored]) -> None:

@@ -29,7 +29,8 @@ def realistic(batch: int, channels: int, side: int, seed: int, decay: float = 1.
     loadings = torch.linalg.qr(torch.randn(batch, channels, min(40, channels), generator=generator)).Q
     values = torch.arange(1, loadings.shape[2] + 1).float() ** -decay * side
     noise = floor * torch.randn(batch, channels, side * side, generator=generator) / channels ** 0.5
-    return ((loadings * values) @ patterns.transpose(1, 2) + noise + torch.rand(batch, channels, 1, generator=generator)).view(batch, channels, side, side)
+    maps = (loadings * values) @ patterns.transpose(1, 2) + noise + torch.rand(batch, channels, 1, generator=generator)
+    return maps.view(batch, channels, side, side)
 
 
 def test_as_a_full_svd() -> None:

@@ -91,7 +91,8 @@ def test_the_fit_is_scipys(seed: int) -> None:
         best, _ = curve_fit(model, lags, gamma[i], p0=(-1, 1, 4), sigma=1 / np.sqrt(pairs))
         assert abs(np.log(float(fit.sigma[i]) / abs(best[2]))) < 0.025
         assert float(fit.c1[i]) == pytest.approx(best[0], rel=0.03) and float(fit.c2[i]) == pytest.approx(best[1], rel=0.03)
-        ours, theirs = (float((pairs * (gamma[i] - model(lags, *p)) ** 2).sum()) for p in ((fit.c1[i].item(), fit.c2[i].item(), fit.sigma[i].item()), best))
+        found = [float(values[i]) for values in (fit.c1, fit.c2, fit.sigma)]
+        ours, theirs = ((pairs * (gamma[i] - model(lags, *p)) ** 2).sum() for p in (found, best))
         assert theirs <= ours * (1 + 1e-6) < theirs * 1.2
 
 

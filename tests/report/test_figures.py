@@ -28,12 +28,14 @@ def test_a_single_picture() -> None:
 
 
 def test_bars_with_intervals_and_the_papers_values() -> None:
-    groups = {"net": {"cam1": entry(0.5, 0.4, 0.7), "rcam": entry(0.6, 0.55, 0.65)}, "other": {"cam1": entry(0.45, 0.4, 0.5), "rcam": entry(0.7, 0.6, 0.8)}}
+    groups = {"net": {"cam1": entry(0.5, 0.4, 0.7), "rcam": entry(0.6, 0.55, 0.65)},
+              "other": {"cam1": entry(0.45, 0.4, 0.5), "rcam": entry(0.7, 0.6, 0.8)}}
     axis = bars(groups, "ODS", {"cam1": None, "rcam": 0.66, "absent": 0.1}).axes[0]
     assert [round(p.get_height(), 3) for p in axis.patches] == [0.5, 0.6, 0.45, 0.7]
     centres = [p.get_x() + p.get_width() / 2 for p in axis.patches]
     assert centres == pytest.approx([-0.2, 0.8, 0.2, 1.2])
-    ends = [segment[:, 1].tolist() for c in axis.containers if (drawn := getattr(c, "errorbar", None)) for segment in drawn.lines[2][0].get_segments()]
+    intervals = [c.errorbar for c in axis.containers if hasattr(c, "errorbar")]
+    ends = [segment[:, 1].tolist() for drawn in intervals for segment in drawn.lines[2][0].get_segments()]
     assert np.allclose(ends, [[0.4, 0.7], [0.55, 0.65], [0.4, 0.5], [0.6, 0.8]])
     diamonds = [c for c in axis.collections if c.get_label() == "paper"]
     assert len(diamonds) == 1 and diamonds[0].get_offsets().tolist() == [[1, 0.66]]

@@ -1,0 +1,218 @@
+"""A dataset folder, written by hand here, is read as its contract says; whatever is wrong with it is named."""
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib.data.dataset import VOID, Box, Dataset
+from lib.problem import Problem
+
+SAMPLES = """id,image,split,labels,colour
+a,images/a.png,train,cat dog,red
+b,images/sub/b.jpg,test,,blue
+c,images/c.png,train,cat,
+"""
+BOXES = """id,class,xmin,ymin,xmax,ymax
+a,cat,0,1,4,3
+c,cat,1,0,2,2
+a,dog,2,0,3,3
+"""
+CLASSES = np.uint8([[0, 1, 2, 0], [0, 255, 2, 0], [0, 0, 0, 0]])
+
+
+def listing(folder: Path) -> dict[str, dict]:
+    return {str(p.relative_to(folder)): {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "bytes": p.stat().st_size}
+            for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"}
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest for what is there."""
+    manifest = {"name": "tiny", "version": "1", "source": "here", "licence": "none", "classes": ["cat", "dog"], "files": listing(folder)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiny"
+    for name in ("images/sub", "class_masks", "instance_masks", "saliency"):
+        (folder / name).mkdir(parents=True)
+    for name in ("a.png", "sub/b.jpg", "c.png"):
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (3, 4, 3), dtype=np.uint8)).save(folder / "images" / name)
+    for name in ("a", "c"):
+        mask = Image.fromarray(CLASSES, mode="P")
+        mask.putpalette([i // 3 for i in range(768)])
+        mask.save(folder / "class_masks" / f"{name}.png")
+    Image.fromarray(np.uint8([[0, 127, 128, 255]] * 3)).save(folder / "saliency" / "a.png")
+    (folder / "samples.csv").write_text(SAMPLES)
+    (folder / "boxes.csv").write_text(BOXES)
+    seal(folder)
+    return folder
+
+
+def test_a_folder_is_read(folder: Path) -> None:
+    dataset = Dataset(folder)
+    assert (dataset.name, dataset.classes) == ("tiny", ["cat", "dog"])
+    assert [(s.id, s.image, s.split, s.labels, s.extra) for s in dataset.samples] == [
+        ("a", "images/a.png", "train", ("cat", "dog"), {"colour": "red"}), ("b", "images/sub/b.jpg", "test", (), {"colour": "blue"}),
+        ("c", "images/c.png", "train", ("cat",), {"colour": ""})]
+    assert [s.id for s in dataset.split("train")] == ["a", "c"]
+    assert dataset.boxes == {"a": [Box("cat", 0, 1, 4, 3), Box("dog", 2, 0, 3, 3)], "b": [], "c": [Box("cat", 1, 0, 2, 2)]}
+    assert np.array_equal(dataset.samples[0].mask("class_masks"), CLASSES)
+    with Image.open(folder / "images" / "a.png") as image:
+        assert np.array_equal(np.asarray(dataset.samples[0].photo()), np.asarray(image))
+    assert dataset.hash == hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
+def test_foreground_comes_from_saliency_before_classes(folder: Path) -> None:
+    a, _, c = Dataset(folder).samples
+    truth, valid = a.foreground()
+    assert truth.tolist() == [[False, False, True, True]] * 3 and valid.all()   # half of 255 is 127.5
+    truth, valid = c.foreground()
+    assert truth.tolist() == [[False, True, True, False], [False, False, True, False], [False] * 4]
+    assert np.array_equal(valid, CLASSES != VOID) and truth.dtype == valid.dtype == bool
+
+
+def test_boxes_are_optional(folder: Path) -> None:
+    (folder / "boxes.csv").unlink()
+    seal(folder)
+    assert Dataset(folder).boxes == {"a": [], "b": [], "c": []}
+
+
+def test_a_folder_may_lie_anywhere_and_be_moved(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Dataset(folder).hash
+    (tmp_path / "link").symlink_to(folder)
+    assert Dataset(tmp_path / "link").samples[1].photo().size == (4, 3)
+    shutil.move(folder, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert Dataset(Path(".")).hash == before and Dataset(Path(".")).samples[1].photo().size == (4, 3)
+
+
+@pytest.mark.parametrize("name", ["images/a.png", "class_masks/c.png", "samples.csv", "boxes.csv"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "grow", "remove"])
+def test_every_listed_file_is_compared(folder: Path, name: str, damage: str) -> None:
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    if damage == "remove":
+        path.unlink()
+    else:
+        if damage == "flip":
+            content[len(content) // 2] ^= 1
+        path.write_bytes(content[:-1] if damage == "cut" else content + b"\n" if damage == "grow" else content)
+    with pytest.raises(Problem, match=rf"{name}: {'listed in the manifest but missing' if damage == 'remove' else 'damaged'}.*; build the dataset again"):
+        Dataset(folder)
+
+
+def test_the_check_can_be_left_out(folder: Path) -> None:
+    (folder / "class_masks" / "c.png").unlink()
+    assert len(Dataset(folder, check=False).samples) == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"3", b"\xff\xfe", b'{"name": "x", "classes": []}', b'{"name": "x", "classes": [], "files": []}',
+                                     b'{"name": "x", "classes": [], "files": {"samples.csv": {}}}', b'{"name": "x", "classes": [], "files": {"samples.csv": 1}}'])
+def test_a_damaged_manifest_is_named(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(Problem, match=r"manifest.json: damaged"):
+        Dataset(folder)
+
+
+def test_a_missing_manifest_is_named(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    for path in (folder, folder / "nowhere"):
+        with pytest.raises(Problem, match=r"not a dataset folder \(no manifest.json\)"):
+            Dataset(path)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "samples.csv lists no image"), ("id,image,split,labels\n", "samples.csv lists no image"),
+    ("id,image,split\na,images/a.png,train\n", "samples.csv: lacks the column 'labels'"),
+    ("id,image,split,labels\na,../../secret.png,train,cat\n", 'image "../../secret.png" lies outside the dataset folder'),
+    ("id,image,split,labels\na,images/../../tiny2/x.png,train,cat\n", "lies outside the dataset folder"),
+    ("id,image,split,labels\na,/etc/hostname,train,cat\n", 'image "/etc/hostname" lies outside the dataset folder'),
+    ("id,image,split,labels\na,images/a.png\n", r'samples.csv: the row of image "a" has too few or too many columns'),
+    ("id,image,split,labels\na,images/a.png,train,cat,dog\n", r'samples.csv: the row of image "a" has too few or too many columns'),
+    ("id,image,split,labels\n\xe4,images/a.png,train,cat\n", "samples.csv: cannot be read as CSV in UTF-8"),
+])
+def test_wrong_samples_are_named(folder: Path, text: str, words: str) -> None:
+    (folder / "samples.csv").write_bytes(text.encode("latin-1"))
+    seal(folder)
+    with pytest.raises(Problem, match=words):
+        Dataset(folder)
+
+
+def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "images" / "a.png", tmp_path / "a.png")
+    (folder / "images" / "a.png").symlink_to(tmp_path / "a.png")
+    seal(folder)
+    with pytest.raises(Problem, match='image "images/a.png" lies outside the dataset folder'):
+        Dataset(folder)
+
+
+def test_missing_samples_are_named(folder: Path) -> None:
+    (folder / "samples.csv").unlink()
+    seal(folder)
+    with pytest.raises(Problem, match="samples.csv: missing; every dataset folder needs it"):
+        Dataset(folder)
+
+
+@pytest.mark.parametrize("row", ["a,cat,0,1,4", "a,cat,0,1,4,x", "a,cat,0,1,4,2.5", "a,cat,0,1,,3"])
+def test_wrong_boxes_are_named(folder: Path, row: str) -> None:
+    (folder / "boxes.csv").write_text(BOXES + row + "\n")
+    seal(folder)
+    with pytest.raises(Problem, match="boxes.csv: line 5"):
+        Dataset(folder).boxes
+
+
+@pytest.mark.parametrize("asked, words", [("tset", 'did you mean "test"?'), ("x", r"\(known: test, train\)"), ("", r"\(known: test, train\)")])
+def test_an_unknown_split_is_named(folder: Path, asked: str, words: str) -> None:
+    with pytest.raises(Problem, match=f'tiny: no sample in split "{asked}".*{words}'):
+        Dataset(folder).split(asked)
+
+
+def test_a_mask_of_another_size_is_named(folder: Path) -> None:
+    Image.new("L", (3, 4)).save(folder / "class_masks" / "a.png")
+    seal(folder)
+    with pytest.raises(Problem, match="class_masks/a.png: the mask is 3x4, its image is 4x3"):
+        Dataset(folder).samples[0].mask("class_masks")
+
+
+def test_a_missing_mask_is_named(folder: Path) -> None:
+    with pytest.raises(Problem, match="class_masks/b.png: there is no such image"):
+        Dataset(folder).samples[1].foreground()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_masks_have_the_size_in_which_a_rotated_photograph_is_seen(folder: Path, orientation: int, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(folder / "images" / "c.png") as image:
+        image.save(folder / "images" / f"c.{ending}", exif=exif)
+    (folder / "samples.csv").write_text(SAMPLES.replace("images/c.png", f"images/c.{ending}"))
+    seen = CLASSES.T if orientation > 4 else CLASSES
+    Image.fromarray(seen).save(folder / "class_masks" / "c.png")
+    seal(folder)
+    sample = Dataset(folder).samples[2]
+    assert sample.photo().size == seen.shape[::-1]
+    assert np.array_equal(sample.mask("class_masks"), seen)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+@pytest.mark.parametrize("damage, words", [(gone, "there is no such image"), (cut, "cannot be decoded as an image")])
+def test_masks_of_an_image_that_cannot_be_read(folder: Path, damage: Callable[[Path], None], words: str) -> None:
+    dataset = Dataset(folder)
+    damage(folder / "images" / "a.png")
+    for read in (dataset.samples[0].photo, lambda: dataset.samples[0].mask("class_masks")):
+        with pytest.raises(Problem, match=f"images/a.png: {words}"):
+            read()
