@@ -36,7 +36,7 @@ def _measure_here(name: str, path: Path) -> dict[str, float]:
     settings = load_params().rcam
     network, photo = open_network(name, settings), read_rgb(path)
     rows = _median(lambda: rcam(network, [photo], settings))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = _peak_mb()
     with torch.inference_mode():
         names = network.responses[settings.guide_stride]
         seen = network.activations(to_batch([photo], settings.sizes[-1]), names)
@@ -44,6 +44,14 @@ def _measure_here(name: str, path: Path) -> dict[str, float]:
         flat = torch.cat([r.flatten(2) for r in responses], 1)[0]
         fast, full = _median(lambda: principal_components(responses)), _median(lambda: torch.linalg.svd(flat, full_matrices=False))
     return {"all rows": rows, "peak_mb": round(memory), "components": fast, "components by full SVD": full}
+
+
+def _peak_mb() -> float:
+    """The most memory this program has held; getrusage would also count what its parent held when it was started."""
+    status = Path("/proc/self/status")
+    if not status.exists():   # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 def _median(action: Callable[[], object]) -> float:

@@ -47,6 +47,11 @@ def test_every_pair_of_positions(channels: int, height: int, width: int, max_lag
         assert found.pairs.tolist() == pairs
 
 
+def test_a_large_offset_keeps_the_precision() -> None:
+    field = 0.01 * np.random.default_rng(1).standard_normal((1, 1, 6, 7)) + 1e6
+    np.testing.assert_allclose(empirical_variogram(torch.from_numpy(field), 4).gamma[0].numpy(), literal(field[0], 4)[0], rtol=1e-6)
+
+
 def test_by_hand() -> None:
     found = empirical_variogram(torch.tensor([[[[0.0, 1.0, 4.0]]]]), 2)
     assert found.pairs.tolist() == [2, 1]
@@ -116,6 +121,15 @@ def test_an_exact_curve() -> None:
 def test_the_fall_back(gamma: Tensor) -> None:
     fit = fit_gaussian(Variogram(gamma.double()[None], torch.ones(16, dtype=torch.float64)))
     assert fit.failed.tolist() == [True] and fit.sigma.tolist() == [4.0]
+
+
+def test_only_rising_curves_are_fitted() -> None:
+    """A dip after the first lag fits best with c1 > 0, which is no variogram: the best rising curve is taken."""
+    gamma = torch.tensor([3.0, 1, 1, 1, 1, 1.2, 1.4, 1.5, 1.6, 1.6, 1.6, 1.6])
+    fit = fit_gaussian(Variogram(gamma.double()[None], torch.ones(12, dtype=torch.float64)))
+    assert float(fit.c1) < 0 or bool(fit.failed)
+    weighted = fit_gaussian(Variogram(gamma.double()[None], torch.tensor([0.05] + [1.0] * 11).double()))
+    assert float(weighted.c1) < 0 and not weighted.failed.any() and 1 < float(weighted.sigma) < 11
 
 
 def test_fields_without_a_range() -> None:
