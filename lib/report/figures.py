@@ -42,7 +42,7 @@ def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str, p
         axis.scatter([rows.index(row) for row in quoted], list(quoted.values()), marker="D", s=28, color="black", zorder=3, label="paper")
     axis.set_xticks(range(len(rows)), rows, rotation=20 if max(map(len, rows)) > 7 else 0, fontsize=8)
     axis.set_ylabel(ylabel)
-    low = min(v["low"] for values in groups.values() for v in values.values())
+    low = min([v["low"] for values in groups.values() for v in values.values()] + list(quoted.values()))
     axis.set_ylim(bottom=max(0.0, low - 0.35 * abs(low)))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
