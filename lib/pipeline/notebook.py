@@ -48,7 +48,10 @@ def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: P
     name, failed = source.stem, build / "failed" / source.name
     check_parameters(source, parameters)
     build.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".part-{name}-", dir=build) as folder:
+    prefix = f".part-{tier}-{name}-"
+    for left in build.glob(f"{prefix}*"):   # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=build) as folder:
         staging = Path(folder)
         executed = _execute(source, staging / f"{name}.ipynb", parameters, failed)
         metrics = staging / "metrics" / f"{name}.json"
