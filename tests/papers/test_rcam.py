@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 
 from lib.data.images import read_rgb
+from lib.papers import rcam as module
 from lib.papers.rcam import SIDE, Window, crf, fuse, look, rcam, refine, shape_guidance, to_batch, window
 from lib.papers.rcam_settings import RcamSettings
+from lib.refine.variogram import GaussianFit
 
 ROWS = ["g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam"]
 
@@ -214,6 +216,20 @@ def test_windows_are_bounded(settings) -> None:
     assert window(smooth[..., :4, :4], replace(settings, max_lag=1.0)).radius.tolist() == [1]   # 3 lags at most
 
 
+def test_a_sigma_out_of_reach_is_cut(settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the largest lag is a share of the guide's smaller side, at least 4 and never the side itself."""
+    lags, none = [], torch.zeros(4, dtype=torch.bool)
+    sigma = torch.tensor([0.2, 2.4, 2.6, 99.0])
+    monkeypatch.setattr(module, "empirical_variogram", lambda _guide, largest: lags.append(largest))
+    monkeypatch.setattr(module, "fit_gaussian", lambda _: GaussianFit(sigma, sigma, sigma, none))
+    guide = torch.zeros(4, 3, 12, 20)
+    assert window(guide, settings).radius.tolist() == [1, 2, 3, 6]
+    assert window(guide, replace(settings, window="diameter")).radius.tolist() == [1, 1, 1, 6]
+    for share in (0.1, 0.5, 0.75, 1.0):
+        window(guide, replace(settings, max_lag=share))
+    assert lags == [6, 6, 4, 6, 9, 11]
+
+
 def test_guidance_takes_the_guides_in_turn() -> None:
     """With constant guides only box means are left; the order of sizes shows in the result's size."""
     coarse = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -229,6 +245,8 @@ def test_the_class_is_that_of_the_first_scale(network, photos, settings) -> None
     scales = [look(network, photos, side, settings) for side in (128, 64)]
     found = refine(scales, network.classifier[0], settings)
     assert torch.equal(found.classes, scales[0].probability.argmax(1))
+    first, last = (window(scale.guide, settings).radius for scale in scales)
+    assert torch.equal(found.window.radius, last) and not torch.equal(first, last)   # the windows that are reported
     assert [tuple(r.shape[2:]) for r in found.refined] == [(8, 8), (8, 8)] and found.fusion.shape == (4, 1, SIDE, SIDE)
 
 

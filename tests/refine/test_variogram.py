@@ -126,10 +126,12 @@ def test_the_fall_back(gamma: Tensor) -> None:
 def test_only_rising_curves_are_fitted() -> None:
     """A dip after the first lag fits best with c1 > 0, which is no variogram: the best rising curve is taken."""
     gamma = torch.tensor([3.0, 1, 1, 1, 1, 1.2, 1.4, 1.5, 1.6, 1.6, 1.6, 1.6])
-    fit = fit_gaussian(Variogram(gamma.double()[None], torch.ones(12, dtype=torch.float64)))
-    assert float(fit.c1) < 0 or bool(fit.failed)
-    weighted = fit_gaussian(Variogram(gamma.double()[None], torch.tensor([0.05] + [1.0] * 11).double()))
-    assert float(weighted.c1) < 0 and not weighted.failed.any() and 1 < float(weighted.sigma) < 11
+    pairs = torch.tensor([0.2] + [1.0] * 11).double()
+    falling, _ = curve_fit(model, np.arange(1, 13.0), gamma.numpy(), p0=(2, 1, 1), sigma=1 / pairs.sqrt().numpy())
+    rising, _ = curve_fit(model, np.arange(1, 13.0), gamma.numpy(), p0=(-1, 2, 8), sigma=1 / pairs.sqrt().numpy())
+    fit = fit_gaussian(Variogram(gamma.double()[None], pairs))
+    assert falling[0] > 0 > rising[0] and not fit.failed.any()
+    assert float(fit.c1) == pytest.approx(rising[0], rel=0.05) and float(fit.sigma) == pytest.approx(abs(rising[2]), rel=0.03)
 
 
 def test_fields_without_a_range() -> None:
