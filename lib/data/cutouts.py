@@ -91,7 +91,7 @@ def _members(share: Path, category: str, seed: int, split: str) -> list[Path]:
     folders, left_out = CATEGORIES[category]
     stamps = share / "tuxpaint" / "stamps"
     paths = [p for f in folders for p in ((stamps / f).rglob("*.png") if (stamps / f).is_dir() else [stamps / f"{f}.png"])]
-    paths = sorted(p for p in paths if p.is_file() and p.stem not in left_out and not set(DRAWN) & set(p.parts))
+    paths = sorted(p for p in paths if p.is_file() and p.stem not in left_out and not set(DRAWN) & set(p.relative_to(stamps).parts))
     order = np.random.default_rng([seed, list(CATEGORIES).index(category)]).permutation(len(paths))
     ends = np.round(np.cumsum(SHARES) * len(paths)).astype(int)
     start = dict(zip(SPLITS, (0, *ends)))[split]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lib.data.images import read_labels, read_rgb
+from lib.data.images import image_size, read_labels, read_rgb
 from lib.files import sha256
 from lib.problem import Problem, nearest
 from lib.progress import progress
@@ -41,8 +41,7 @@ class Sample:
 
     def mask(self, kind: str) -> np.ndarray:
         """`kind` is class_masks, instance_masks or saliency; `(H, W)` uint8 of the image's size."""
-        with Image.open(self.folder / self.image) as image:
-            return read_labels(self.folder / kind / f"{self.id}.png", image.size)
+        return read_labels(self.folder / kind / f"{self.id}.png", image_size(self.folder / self.image))
 
     def foreground(self) -> tuple[np.ndarray, np.ndarray]:
         """(truth, valid), boolean `(H, W)`: graded saliency at >= 0.5, else any object class against background."""
@@ -99,9 +98,12 @@ class Dataset:
         """Truth boxes by sample id; empty where the dataset has none."""
         found: dict[str, list[Box]] = {s.id: [] for s in self.samples}
         if (self.folder / "boxes.csv").exists():
-            for row in self._rows("boxes.csv"):
-                box = Box(row["class"], *(int(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")))
-                found.setdefault(row["id"], []).append(box)
+            for number, row in enumerate(self._rows("boxes.csv"), start=2):
+                try:
+                    box = Box(row["class"], *(int(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")))
+                    found.setdefault(row["id"], []).append(box)
+                except (KeyError, TypeError, ValueError):
+                    raise Problem(f"{self.folder / 'boxes.csv'}: line {number} is not id, class and four whole numbers xmin, ymin, xmax, ymax.") from None
         return found
 
     def _read_manifest(self) -> dict:
@@ -110,7 +112,7 @@ class Dataset:
             raise Problem(f'{self.folder}: not a dataset folder (no manifest.json); build it with "python -m lib data" or "dvc repro".')
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            manifest["name"], manifest["classes"], manifest["files"].items()
+            manifest["name"], manifest["classes"], [(entry["sha256"], entry["bytes"]) for entry in manifest["files"].values()]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Problem(f"{path}: damaged ({error!r}); build the dataset again.") from None
         return manifest
@@ -119,8 +121,11 @@ class Dataset:
         path = self.folder / name
         if not path.is_file():
             raise Problem(f"{path}: missing; every dataset folder needs it.")
-        with open(path, newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        try:
+            with open(path, newline="", encoding="utf-8") as stream:
+                return list(csv.DictReader(stream))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Problem(f"{path}: cannot be read as CSV in UTF-8 ({error}); save it so.") from None
 
     def _sample(self, row: dict[str, str]) -> Sample:
         row = dict(row)
@@ -128,6 +133,8 @@ class Dataset:
             fields = [row.pop(k) for k in ("id", "image", "split", "labels")]
         except KeyError as error:
             raise Problem(f"{self.folder / 'samples.csv'}: lacks the column {error}.") from None
+        if None in fields or None in row:
+            raise Problem(f'{self.folder / "samples.csv"}: the row of image "{fields[0]}" has too few or too many columns.')
         path = (self.folder / fields[1]).resolve()
         if not path.is_relative_to(self.folder.resolve()):
             raise Problem(f'{self.folder / "samples.csv"}: image "{fields[1]}" lies outside the dataset folder.')

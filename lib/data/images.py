@@ -1,8 +1,10 @@
 """Decoding of photographs and masks: any mode, any size, or one clear sentence."""
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from lib.problem import Problem
 
@@ -11,16 +13,30 @@ MAX_PIXELS = 100_000_000   # above this an image is refused rather than risk the
 
 def open_image(path: Path) -> Image.Image:
     """Decode a file completely; EXIF rotation applied. Raises `Problem` for a damaged, truncated or huge file."""
-    path = Path(path)
+    with _opened(Path(path)) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Problem(f"{path}: {image.width}x{image.height} pixels are more than the {MAX_PIXELS:,} that are read; scale it down first.")
+        image.load()
+        return ImageOps.exif_transpose(image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) as `open_image` gives it, from the file's header alone."""
+    with _opened(Path(path)) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8) and image.format != "TIFF"   # whose size is turned already
+        return image.size[::-1] if turned else image.size
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Problem(f"{path}: {image.width}x{image.height} pixels are more than the {MAX_PIXELS:,} that are read; scale it down first.")
-            image.load()
-            return ImageOps.exif_transpose(image)
+            yield image
     except FileNotFoundError:
         raise Problem(f"{path}: there is no such image.") from None
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Problem:
+        raise
+    except Exception as error:   # decoders meet damage with struct.error, EOFError, KeyError and more
         raise Problem(f"{path}: cannot be decoded as an image ({error}); replace or remove the file.") from None
 
 
@@ -28,8 +44,9 @@ def read_rgb(path: Path) -> Image.Image:
     """A photograph as RGB: greyscale, palette, CMYK, 16-bit and transparent images are converted (transparent on white)."""
     image = open_image(path)
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray(np.uint8(np.round(values * (255.0 / max(values.max(), 255.0)))))
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64)).clip(0)
+        white = 65535.0 if image.mode.startswith("I;16") else max(values.max(), 255.0)   # of 32 bits nobody knows what is white
+        image = Image.fromarray(np.uint8(np.round(values * (255.0 / white))))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -33,13 +33,18 @@ def import_mirror(name: str, folder: Path, mirror: Path | None = None) -> None:
 
 
 def _check(mirror: Path, folders: tuple[str, ...]) -> None:
-    listed = json.loads((mirror / "manifest.json").read_text(encoding="utf-8"))
-    wanted = {k: v for k, v in listed.items() if k.startswith(folders)}
-    for name, entry in progress(wanted.items(), "checking the mirror"):
+    try:
+        listed = json.loads((mirror / "manifest.json").read_text(encoding="utf-8"))
+        wanted = {k: (v["bytes"], v["sha256"]) for k, v in listed.items() if k.startswith(folders)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Problem(f"{mirror / 'manifest.json'}: damaged ({error!r}); copy the mirror again.") from None
+    if missing := [folder for folder in folders if not any(name.startswith(folder) for name in wanted)]:
+        raise Problem(f"{mirror}: its manifest lists nothing below {missing[0]}; is this the mirror?")
+    for name, (size, hash) in progress(wanted.items(), "checking the mirror"):
         path = mirror / name
         if not path.is_file():
             raise Problem(f"{path}: listed in the mirror's manifest but missing; copy the mirror again.")
-        if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+        if path.stat().st_size != size or sha256(path) != hash:
             raise Problem(f"{path}: damaged, its content differs from the mirror's manifest; copy the mirror again.")
 
 

@@ -127,10 +127,12 @@ def test_only_rising_curves_are_fitted() -> None:
     """A dip after the first lag fits best with c1 > 0, which is no variogram: the best rising curve is taken."""
     gamma = torch.tensor([3.0, 1, 1, 1, 1, 1.2, 1.4, 1.5, 1.6, 1.6, 1.6, 1.6])
     pairs = torch.tensor([0.2] + [1.0] * 11).double()
-    falling, _ = curve_fit(model, np.arange(1, 13.0), gamma.numpy(), p0=(2, 1, 1), sigma=1 / pairs.sqrt().numpy())
-    rising, _ = curve_fit(model, np.arange(1, 13.0), gamma.numpy(), p0=(-1, 2, 8), sigma=1 / pairs.sqrt().numpy())
+    lags, width = np.arange(1, 13.0), 1 / pairs.sqrt().numpy()
+    (falling, _), (rising, _) = (curve_fit(model, lags, gamma.numpy(), p0=p, sigma=width, bounds=((-9, 0, 0.5), (30, 9, 12)))
+                                 for p in ((2, 1, 1), (-1, 2, 8)))
+    errors = [float((pairs.numpy() * (gamma.numpy() - model(lags, *p)) ** 2).sum()) for p in (falling, rising)]
     fit = fit_gaussian(Variogram(gamma.double()[None], pairs))
-    assert falling[0] > 0 > rising[0] and not fit.failed.any()
+    assert falling[0] > 0 > rising[0] and errors[0] < errors[1] and not fit.failed.any()
     assert float(fit.c1) == pytest.approx(rising[0], rel=0.05) and float(fit.sigma) == pytest.approx(abs(rising[2]), rel=0.03)
 
 
