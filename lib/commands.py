@@ -58,8 +58,6 @@ def evaluate(args: argparse.Namespace) -> None:
     batch = args.batch or run.batch
     scored = (rcam_tables.table1(network, samples, params.rcam, batch)[0] if args.method == "rcam"
               else rcam_tables.table2(network, samples, params.rcam, batch))
-    if not scored.ids:
-        raise Problem(f"{args.data}: no image of split {args.split} has any foreground, so there is nothing to score.")
     rows, _ = scored.table([], chance.samples, chance.level, params.seed)
     print(f"{network.name} on {len(scored.ids)} images ({scored.dropped} without foreground left out)")
     for row, scores in rows.items():

@@ -42,7 +42,8 @@ def _measure_here(name: str, path: Path) -> dict[str, float]:
         seen = network.activations(to_batch([photo], settings.sizes[-1]), names)
         responses = [seen[n] for n in names]
         flat = torch.cat([r.flatten(2) for r in responses], 1)[0]
-        fast, full = _median(lambda: principal_components(responses)), _median(lambda: torch.linalg.svd(flat, full_matrices=False))
+        fast = _median(lambda: principal_components(responses))
+        full = _median(lambda: torch.linalg.svd(flat, full_matrices=False), repeats=1)
     return {"all rows": rows, "peak_mb": round(memory), "components": fast, "components by full SVD": full}
 
 
@@ -54,10 +55,10 @@ def _peak_mb() -> float:
     return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
-def _median(action: Callable[[], object]) -> float:
-    """Of REPEATS calls after one that warms up."""
+def _median(action: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Of so many calls after one that warms up."""
     times = []
-    for _ in range(1 + REPEATS):
+    for _ in range(1 + repeats):
         start = perf_counter()
         action()
         times.append(1000 * (perf_counter() - start))

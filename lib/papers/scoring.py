@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from lib.data.dataset import Sample
 from lib.metrics.bootstrap import compare, draws, summarise
 from lib.metrics.fmeasure import Curve, Curves, curve
+from lib.problem import Problem
 from lib.progress import progress
 
 
@@ -35,6 +36,8 @@ class Scored:
 
     def scores(self, samples: int, seed: int) -> dict[str, dict]:
         """{row: {metric: draws}}; every row on the same draws of images."""
+        if not self.ids:
+            raise Problem(f"None of the {self.dropped} images has any foreground in its truth, so there is nothing to score.")
         weights = draws(len(self.ids), samples, seed)
         return {row: Curves.of(curves).scores(weights) for row, curves in self.curves.items()}
 

@@ -24,6 +24,9 @@ def main(words: list[str] | None = None) -> int:
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is kept, another call goes on from there.", file=sys.stderr)
+        return 130
 
 
 def _dispatch(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor
 from lib.data.dataset import Sample
 from lib.metrics.fmeasure import curve
 from lib.papers.scoring import Scored, batches, score, subset
+from lib.problem import Problem
 
 PAIRS = [("a", "b"), ("a", "absent")]
 
@@ -88,3 +89,8 @@ def test_a_subset_has_equal_gaps_and_no_repeats(count: int, wanted: int) -> None
     gaps = np.diff(found)
     assert len(found) == wanted == len(set(found)) and gaps.max() - gaps.min() <= 1 and count - found[-1] <= gaps.max() + 1
     assert found == subset(list(range(count)), wanted)
+
+
+def test_nothing_to_score_is_one_sentence() -> None:
+    with pytest.raises(Problem, match="None of the 3 images has any foreground"):
+        Scored(dropped=3).scores(10, 0)

@@ -56,6 +56,8 @@ def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes
     monkeypatch.setenv("PYTHONWARNINGS", "default::ImportWarning")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.delenv(OUTPUT, raising=False)
+    (tmp_path / "build" / ".part-t-tiny-killed").mkdir()   # of a run that could not tidy up
+    (tmp_path / "build" / ".part-t-tiny-killed" / "half").write_text("half")
     check = "import lib.paths, sys\nfrom pathlib import Path\nassert Path.cwd() == lib.paths.ROOT and value == 5"
     run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE), value=5, flag=False, nothing=None)
 

@@ -76,6 +76,15 @@ def test_a_problem_is_one_line_without_a_traceback(words: list[str], message: st
     assert message in error and error.count("\n") == 1
 
 
+def test_an_interruption_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "run", stop)
+    assert command.main(["run", "rcam", "smoke"]) == 130
+    assert capsys.readouterr().err.startswith("Interrupted; ")
+
+
 def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple] = []
     monkeypatch.setattr("lib.pipeline.notebook.run_notebook", lambda *args: calls.append(args))

@@ -18,7 +18,7 @@ CONTRACT = ["notebook", "tier", "n_images", "seeds", "seconds", "device", "resul
 def drawing(noise: bool = False, side: float = 2) -> Figure:
     figure = Figure(figsize=(side, side))
     axis = figure.subplots()
-    axis.imshow(np.random.default_rng(0).random((1200, 1200, 3)), interpolation="nearest") if noise else axis.plot([0, 1], [1, 0])
+    axis.imshow(np.random.default_rng(0).random((400, 400, 3)), interpolation="nearest") if noise else axis.plot([0, 1], [1, 0])
     return figure
 
 
