@@ -112,7 +112,8 @@ def test_the_check_can_be_left_out(folder: Path) -> None:
     assert len(Dataset(folder, check=False).samples) == 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"3", b"\xff\xfe", b'{"name": "x", "classes": []}', b'{"name": "x", "classes": [], "files": []}',
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"3", b"\xff\xfe", b'{"name": "x", "classes": []}',
+                                     b'{"name": "x", "classes": [], "files": []}',
                                      b'{"name": "x", "classes": [], "files": {"samples.csv": {}}}', b'{"name": "x", "classes": [], "files": {"samples.csv": 1}}'])
 def test_a_damaged_manifest_is_named(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)

@@ -75,7 +75,8 @@ def test_palette_with_transparency_is_seen_on_white(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode, value, expected", [
-    ("RGBA", (10, 20, 30, 0), (255, 255, 255)), ("RGBA", (10, 20, 30, 255), (10, 20, 30)), ("LA", (100, 0), (255, 255, 255)), ("LA", (100, 255), (100, 100, 100))])
+    ("RGBA", (10, 20, 30, 0), (255, 255, 255)), ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+    ("LA", (100, 0), (255, 255, 255)), ("LA", (100, 255), (100, 100, 100))])
 def test_alpha_is_seen_on_white(tmp_path: Path, mode: str, value: tuple, expected: tuple) -> None:
     assert rgb(stored(tmp_path, Image.new(mode, (3, 2), value))).tolist() == [[list(expected)] * 3] * 2
 

@@ -175,8 +175,9 @@ def removed(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("name, file", [("voc", "voc/images/b.jpg"), ("voc", "voc/boxes.csv"), ("pascal_s", "voc/images/c.jpg"), ("pascal_s", "pascal_s/masks/2.png"),
-                                        ("pets", "pets/trimaps/A_1.png"), ("tiny_imagenet", "tiny_imagenet/test.tar"), ("imagenet_sample", "imagenet_sample/classes.csv")])
+@pytest.mark.parametrize("name, file", [
+    ("voc", "voc/images/b.jpg"), ("voc", "voc/boxes.csv"), ("pascal_s", "voc/images/c.jpg"), ("pascal_s", "pascal_s/masks/2.png"),
+    ("pets", "pets/trimaps/A_1.png"), ("tiny_imagenet", "tiny_imagenet/test.tar"), ("imagenet_sample", "imagenet_sample/classes.csv")])
 @pytest.mark.parametrize("damage, words", [(flipped, "damaged, its content differs"), (shortened, "damaged, its content differs"), (removed, "missing")])
 def test_a_damaged_source_is_named_and_nothing_written(mirror: Path, name: str, file: str, damage: Callable[[Path], None], words: str) -> None:
     damage(mirror / file)

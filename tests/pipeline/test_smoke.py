@@ -2,85 +2,26 @@
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 import yaml
+from small_project import Run, checkout, dvc, git, interrupted, python, until, working_in
 
 from lib.params import NOTEBOOKS
-from lib.paths import DATA, ROOT
+from lib.paths import ROOT
 
 pytestmark = pytest.mark.slow
 NOTHING_TO_DO = 8   # seconds
 STEPS = {"g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam", "rcam_cited"}
 KEYS = {"notebook", "tier", "n_images", "seeds", "seconds", "device", "results", "comparisons", "timing", "counts", "figures", "deviations", "provenance"}
 CLAIM = {"id", "paper", "statement", "where", "paper_value", "ours", "interval", "verdict", "note"}
-
-
-@dataclass(frozen=True)
-class Run:
-    status: int
-    output: str
-    seconds: float
-
-    @property
-    def stages(self) -> list[str]:
-        return re.findall(r"^Running stage '(.*)':$", self.output, re.MULTILINE)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """This process's, without what would point back to this checkout or to this test run."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "COV_")) and k not in ("MIRROR", "PYTHONPATH", "SUITE_OUTPUT", "TIERS")}
-    return kept | {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site")}
-
-
-def python(folder: Path, *words: str, timeout: int = 900, **more: str) -> Run:
-    start = time.perf_counter()
-    run = subprocess.run([".venv/bin/python", *words], cwd=folder, env=environment(folder) | more, stdin=subprocess.DEVNULL,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
-    return Run(run.returncode, run.stdout, time.perf_counter() - start)
-
-
-def dvc(folder: Path, *words: str) -> Run:
-    return python(folder, "-m", "dvc", *words)
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True).stdout
-
-
-def checkout(folder: Path) -> Path:
-    """A commit of this project as it stands, with tier smoke; environment and packages are shared."""
-    if not (ROOT / ".venv" / "bin" / "python").exists():
-        pytest.skip("needs .venv (make setup)")
-    try:
-        names = git(ROOT, "ls-files", "-co", "--exclude-standard", "-z").split("\0")
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("needs Git and a checkout")
-    for name in names:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    params = folder / "params.yaml"
-    params.write_text(re.sub(r"^tiers: *\[.*?\]", "tiers: [smoke]", params.read_text(), flags=re.MULTILINE))
-    git(folder, "init", "--quiet")
-    git(folder, "add", "--all")
-    git(folder, "-c", "user.name=test", "-c", "user.email=test", "commit", "--quiet", "--message=all")
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    (DATA / ".packages").mkdir(parents=True, exist_ok=True)   # what is downloaded here serves later runs, and the other way round
-    (folder / "data").mkdir()
-    (folder / "data" / ".packages").symlink_to(DATA / ".packages")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -267,45 +208,6 @@ def test_the_executed_notebooks_are_reproduced(copy: Path) -> None:
     cells = sum(len([c for c in nbformat.read(p, 4).cells if c.cell_type == "code"]) for p in (copy / "reports/smoke/notebooks").glob("*.ipynb"))
     assert re.search(rf"^{cells} passed", done.output, re.MULTILINE), done.output
     assert metrics(copy) == before   # what a notebook writes outside of the pipeline replaces nothing
-
-
-def interrupted(folder: Path, stage: str, stop: signal.Signals) -> str:
-    """Start the pipeline; once the notebook of `stage` has run for some seconds, send the signal as a terminal would: to all."""
-    log = folder.parent / "log.txt"
-    with open(log, "w") as stream:
-        process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro"], cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL,
-                                   stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        name = stage.split("@")[0]
-        until(lambda: process.poll() is not None or f"Running stage '{stage}'" in log.read_text()
-              and list((folder / "build").glob(f".part-*{name}-*")), 300)
-        time.sleep(5)
-        assert process.poll() is None, log.read_text()
-        os.killpg(process.pid, stop)
-        process.wait(60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    return log.read_text()
-
-
-def until(true: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def working_in(folder: Path) -> list[str]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").readlink() == folder:
-                found.append((process / "cmdline").read_text().replace("\0", " "))
-        except OSError:   # gone, or somebody else's
-            continue
-    return found
 
 
 def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) -> None:
