@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib.problem import Problem
+from lib.outcome import exit_status
 
 EXAMPLES = """examples:
   python -m lib segment rcam photo.jpg --out maps           heat map, mask and overlay of one photograph
@@ -59,15 +59,8 @@ def main(words: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     from lib import commands
 
-    try:
-        {"segment": commands.segment, "evaluate": commands.evaluate, "data": commands.data, "params": commands.params}[args.command](args)
-    except Problem as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; finished results are kept.", file=sys.stderr)
-        return 130
-    return 0
+    command = {"segment": commands.segment, "evaluate": commands.evaluate, "data": commands.data, "params": commands.params}[args.command]
+    return exit_status(lambda: command(args), "Interrupted; finished results are kept.")
 
 
 if __name__ == "__main__":

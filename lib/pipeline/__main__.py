@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib.problem import Problem
+from lib.outcome import exit_status
 
 
 def main(words: list[str] | None = None) -> int:
@@ -19,14 +19,8 @@ def main(words: list[str] | None = None) -> int:
     repro = stages.add_parser("repro", help="check, run what is not up to date, compare with the committed results")
     repro.add_argument("--tier", action="append", default=[], dest="tiers")
     repro.add_argument("--mirror")
-    try:
-        return _dispatch(parser.parse_args(words))
-    except Problem as problem:
-        print(problem, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted; what was finished is kept, another call goes on from there.", file=sys.stderr)
-        return 130
+    args = parser.parse_args(words)
+    return exit_status(lambda: _dispatch(args), "Interrupted; what was finished is kept, another call goes on from there.")
 
 
 def _dispatch(args: argparse.Namespace) -> int:

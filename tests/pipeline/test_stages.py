@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import nbformat
 import pytest
 import yaml
 
