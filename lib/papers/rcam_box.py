@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.maps.cam import normalise
 from lib.nets.network import Network
-from lib.papers.rcam import SIDE, Scale, look, rcam
+from lib.papers.rcam import SIDE, rcam, to_batch
 from lib.papers.rcam_settings import BoxSettings, RcamSettings
 
 SIZES, STEPS = (0.35, 0.5, 0.7, 0.9), 7   # window sides as shares of the image (every pair of them), positions along each axis
@@ -44,11 +44,12 @@ def choose_boxes(scores: Tensor, boxes: Tensor, settings: BoxSettings) -> list[l
 
 
 @torch.inference_mode()
-def rcam_box(network: Network, photos: Sequence[Image.Image], settings: RcamSettings, seen: Scale | None = None) -> Tensor:
+def rcam_box(network: Network, photos: Sequence[Image.Image], settings: RcamSettings) -> Tensor:
     """rCAM of every kept window, weighted by nothing and pasted back by maximum: `(B, 1, 224, 224)` in 0..1."""
-    scale = seen or look(network, photos, settings.sizes[-1], settings)
-    candidates = windows().to(scale.features.device)
-    scores = score_windows(scale.features, *network.classifier, candidates)
+    pixels = to_batch(photos, settings.sizes[-1]).to(next(network.parameters()).device)
+    features = network.activations(pixels, [network.features])[network.features]
+    candidates = windows().to(features.device)
+    scores = score_windows(features, *network.classifier, candidates)
     chosen = [choose_boxes(s, candidates, settings.boxes) for s in scores]
     crops = [_crop(photo, box) for photo, boxes in zip(photos, chosen) for box in boxes]
     maps = iter(torch.cat([rcam(network, crops[i:i + len(photos)], settings).maps["rcam"] for i in range(0, len(crops), len(photos))]))

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+LEAST_RISE = 0.1   # of -c1 / c2; fields with a range have more than 0.5, chance bumps of noise less than 0.1
 
 class Variogram(NamedTuple):
     """gamma `(B, L)` at lags 1..L and the number of pairs behind each `(L,)`."""
@@ -43,8 +44,8 @@ def empirical_variogram(field: Tensor, max_lag: int) -> Variogram:
 def fit_gaussian(variogram: Variogram, smallest: float = 0.5, steps: int = 96) -> GaussianFit:
     """Least squares, weighted by the number of pairs (Cressie): sigma on a fine geometric grid, c1 and c2 in closed form.
 
-    Where no rising curve fits (c1 >= 0, a constant field, or sigma at the end of the grid), sigma falls back on a
-    quarter of the largest lag and `failed` says so.
+    Where no rising curve fits (c1 >= 0, a constant field, sigma at the end of the grid, or a rise that is next to nothing of the
+    sill, as noise has by chance), sigma falls back on a quarter of the largest lag and `failed` says so.
     """
     gamma, weights = variogram.gamma, variogram.pairs / variogram.pairs.sum()
     lags = torch.arange(1, gamma.shape[1] + 1, dtype=gamma.dtype, device=gamma.device)
@@ -57,7 +58,7 @@ def fit_gaussian(variogram: Variogram, smallest: float = 0.5, steps: int = 96) -
     best = residual.masked_fill(c1 >= 0, float("inf")).argmin(1)
     chosen = c1.gather(1, best[:, None])[:, 0]
     c2 = mean[:, 0] - chosen * (basis * weights).sum(1)[best]
-    failed = (chosen >= 0) | (best == 0) | (best == steps - 1) | (mean[:, 0] < 1e-12)
+    failed = (chosen >= 0) | (best == 0) | (best == steps - 1) | (mean[:, 0] < 1e-12) | (-chosen < LEAST_RISE * c2)
     return GaussianFit(torch.where(failed, len(lags) / 4, sigmas[best]), chosen, c2, failed)
 
 

@@ -20,11 +20,23 @@ METRICS: dict[str, tuple[str, str, int]] = {
     "gradient": ("gradient", "absolute correlation with the image's gradient magnitude, of the component where it is largest, averaged "
                  "over images", 1),
     "share": ("share (%)", "share of the images, in percent", 0),
+    "miou": ("mIoU (%)", "intersection over union of every class and the background, from one confusion matrix over all images, void "
+             "pixels left out, averaged over those that occur in truth or prediction, in percent", 1),
+    "iou": ("IoU (%)", "intersection over union of one class, over all images, in percent; with the CRF", 1),
+    "iou_no_crf": ("IoU without CRF (%)", "intersection over union of one class, over all images, in percent; before the CRF", 1),
+    "map": ("mAP (%)", "average precision of ranking all images by a class's score, averaged over the classes that occur, in percent", 1),
+    "exact": ("exact (%)", "share of the images on which the classes scored above 0.5 are exactly the true ones, in percent", 1),
+    "top_class": ("top class (%)", "share of the images whose best scored class is a true one, in percent", 1),
+    "abo": ("ABO (%)", "overlap (IoU) of every true object with its best proposal, averaged over objects, in percent", 1),
+    "recall": ("recall (%)", "share of the true objects with a proposal that overlaps them by at least 0.5, in percent", 1),
 }
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: ""}
 ROWS = {"g_weak": "G-Weak", "cam1": "CAM₁", "cam2": "CAM₂", "rcam1": "rCAM₁", "rcam2": "rCAM₂", "rcam3": "rCAM₃", "rcam": "rCAM",
         "rcam_box": "rCAM_Box",
-        "rcam_cited": "rCAM, cited CRF weights", "dcsm": "DCSM", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}
+        "rcam_cited": "rCAM, cited CRF weights", "dcsm": "DCSM", "dcsm_no_crf": "DCSM without CRF", "dcsm_crf": "DCSM with CRF",
+        "simonyan_crf": "Simonyan with CRF", "bp": "BP", "guided_bp": "guided BP", "fcn_gbp": "FCN + GBP", "zof_gbp": "ZOF + GBP",
+        "fcn_mcg": "FCN + proposals", "mil_fcn": "MIL-FCN", "em_adapt": "EM-Adapt", "mil_sppxl": "MIL-sppxl", "mil_bb": "MIL-bb",
+        "mil_seg": "MIL-seg", "stc": "STC", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}
 
 
 @dataclass(frozen=True)

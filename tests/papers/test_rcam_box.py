@@ -128,13 +128,6 @@ def shrink(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def test_what_was_seen_already_is_used(network, photos, settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    scale = look(network, photos[:1], 128, settings)
-    expected = rcam_box(network, photos[:1], settings)
-    monkeypatch.setattr(module, "look", lambda *_: pytest.fail("looked again"))
-    assert torch.equal(rcam_box(network, photos[:1], settings, scale), expected)
-
-
 def test_a_single_pixel(network, settings) -> None:
     found = rcam_box(network, [Image.new("RGB", (1, 1), (9, 200, 30))], settings)
     assert found.shape == (1, 1, SIDE, SIDE) and torch.isfinite(found).all()

@@ -146,13 +146,11 @@ def test_fields_without_a_range() -> None:
 
 
 def test_pure_noise_stays_bounded() -> None:
-    """Noise has no range: where its chance bumps are fitted all the same, they are next to nothing of the sill."""
+    """Noise has no range: its chance bumps are next to nothing of the sill and count as no fit."""
     fit = fit_gaussian(empirical_variogram(torch.randn(60, 1, 56, 56, generator=torch.Generator().manual_seed(0)), 14))
-    assert fit.failed.any() and (fit.sigma[fit.failed] == 3.5).all()
-    assert ((fit.sigma > 0.5) & (fit.sigma < 14)).all()
-    assert (-fit.c1 / fit.c2)[~fit.failed].max() < 0.1
+    assert fit.failed.all() and (fit.sigma == 3.5).all()
     small = fit_gaussian(empirical_variogram(gaussian_field(60, 56, 3.0, seed=4), 14))
-    assert (-small.c1 / small.c2).min() > 0.5   # what a field with a range looks like
+    assert not small.failed.any() and (-small.c1 / small.c2).min() > 0.5   # what a field with a range looks like
 
 
 def test_a_batch_is_its_images() -> None:
