@@ -32,7 +32,7 @@ lab: setup
 
 lock:
 	uv=$$(tools/setup.sh --uv) && "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) requirements.txt -o requirements.lock
+	  --no-header --no-annotate $(if $(UPGRADE),--upgrade) --override requirements.overrides requirements.txt -o requirements.lock
 
 clean:
 	rm -rf .venv .uv build reports/smoke .pytest_cache

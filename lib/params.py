@@ -5,10 +5,12 @@ from typing import Any, Literal
 
 import yaml
 
+from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.rcam_settings import RcamSettings
 from lib.paths import ROOT
 from lib.problem import Problem, nearest
 from lib.strict import bounded, build
+from lib.training.multilabel_settings import TrainingSettings
 
 TIERS = ("smoke", "collage", "mirror", "paper")
 TIER_DATA = {"smoke": ("collage",), "collage": ("collage",),
@@ -69,8 +71,16 @@ class ConstantsRun:
 
 
 @dataclass(frozen=True)
+class Training:
+    """Which networks are trained on the data set's train split, and how."""
+    dataset: str
+    networks: dict[str, TrainingSettings]
+
+
+@dataclass(frozen=True)
 class Tier:
     data: dict[str, dict[str, int | str]]
+    dcsm_train: Training
     rcam: RcamRun
     rcam_scales: SingleRun
     rcam_constants: ConstantsRun
@@ -88,7 +98,8 @@ class Params:
     tier: dict[str, Tier] = bounded()
 
 
-NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name != "data")
+STAGES = ("data", "dcsm_train", "dcsm_maps")   # blocks of a tier that are no notebook's
+NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name not in STAGES)
 
 
 def load_params(path: Path = ROOT / "params.yaml") -> Params:
@@ -120,7 +131,7 @@ def _check_tier(name: str, block: Tier) -> None:
         if dataset not in known:
             raise Problem(f'tier.{name}.data: there is no data set "{dataset}"{nearest(dataset, known)}')
         _check_options(f"tier.{name}.data.{dataset}", dataset, options)
-    for notebook in NOTEBOOKS:
+    for notebook in (stage for stage in Tier.__dataclass_fields__ if stage != "data"):
         run = getattr(block, notebook)
         for dataset in getattr(run, "datasets", None) or [run.dataset]:
             if dataset not in block.data:

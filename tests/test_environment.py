@@ -14,7 +14,8 @@ from packaging.specifiers import SpecifierSet
 
 from lib.paths import ROOT
 
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn"}
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "seaborn-base": "seaborn",
+               "py-opencv": "opencv-contrib-python-headless"}
 CONDA_ONLY = {"python", "pip", "git", "cxx-compiler"}
 
 
@@ -51,6 +52,14 @@ def test_every_locked_package_has_one_version_and_hashes() -> None:
     assert len(entries) > 100
     for entry, hashes in entries:
         assert [s.operator for s in entry.specifier] == ["=="] and hashes, entry
+
+
+def test_no_second_build_of_opencv_overwrites_the_contrib_one() -> None:
+    assert [entry.name for entry, _ in locked() if entry.name.startswith("opencv")] == ["opencv-contrib-python-headless"]
+    assert "--override requirements.overrides " in make("lock")
+    left_out = [Requirement(line) for line in (ROOT / "requirements.overrides").read_text().splitlines() if not line.startswith("#")]
+    assert {r.name for r in left_out} == {"opencv-python", "opencv-python-headless"}
+    assert not any(r.marker.evaluate({"python_version": version}) for r in left_out for version in ("3.11", "3.14"))
 
 
 def test_the_lock_holds_no_address() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.data.dataset import Sample
+from lib.data.subset import subset as subset   # callers find it here too
 from lib.metrics.bootstrap import compare, draws, summarise
 from lib.metrics.fmeasure import Curve, Curves, curve
 from lib.problem import Problem
@@ -60,10 +61,3 @@ def score(samples: Sequence[Sample], batch: int, maps: Callable[[Sequence[Sample
         scored.seconds += perf_counter() - start
         scored.add(found, part)
     return scored
-
-
-def subset(samples: Sequence[Sample], images: int | None) -> list[Sample]:
-    """`images` samples spread evenly over the list, or all: a fixed choice, stated in the report by its number."""
-    if images is None or images >= len(samples):
-        return list(samples)
-    return [samples[i * len(samples) // images] for i in range(images)]

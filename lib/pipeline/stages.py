@@ -33,6 +33,20 @@ def build_data(tier: str) -> None:
             import_official(name, ROOT / options.get("source", f"datasets/{name}"), folder, **more)
 
 
+def train_dcsm(tier: str) -> None:
+    """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
+    from lib.data.dataset import Dataset
+    from lib.pipeline.imports import imported_modules
+    from lib.training.dcsm_train import train_networks
+
+    params = load_params()
+    use_mirror(params)
+    block = _block(params, tier).dcsm_train
+    sources = [ROOT / name for name in ["lib/training/dcsm_train.py", *imported_modules(ROOT / "lib/training/dcsm_train.py")]]
+    train_networks(Dataset(DATA / tier / block.dataset), block.networks, params.seed, BUILD / tier / "dcsm_train",
+                   REPORTS / tier / "curves" / "dcsm_train", sources)
+
+
 def check_sources(params: Params, tiers: list[str]) -> None:
     """Before anything starts: is what cannot be fetched there?"""
     from lib.data.official import find_official

@@ -19,7 +19,9 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
     "not_better": ({"row", "others"}, {"margin"}),             # row beats none of others
     "gain": ({"row", "base", "minimum"}, set()),               # row / base, relative gain in percent
     "share": ({"row", "minimum", "maximum"}, set()),           # row lies within the bounds
-    "optimum": ({"row"}, {"margin"}),                          # row beats every other setting compared with it
+    "worst": ({"row", "others"}, set()),                       # each of others beats row
+    "rise": ({"row", "base", "minimum"}, set()),               # row - base, in the metric's unit
+    "optimum": ({"row"}, {"margin", "neighbours"}),            # row beats every other setting compared with it, neighbours apart
     "value": ({"row", "tolerance"}, set()),                    # row reaches the paper's value
 }
 NUMBERS = ("margin", "minimum", "maximum", "tolerance", "paper_value")
@@ -39,6 +41,7 @@ class Claim:
     metric: str
     row: str
     others: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     base: str = ""
     margin: float = 0.0
     minimum: float = 0.0
@@ -77,7 +80,7 @@ def _expand(entry: Any, file: Path, number: int) -> list[Claim]:
     _check_values(entry, where)
     fields = {RENAMED.get(key, key): value for key, value in entry.items() if key != "metrics"}
     fields |= {"paper": file.stem, "notebook": entry.get("notebook", file.stem)}
-    fields["others"] = tuple(str(other) for other in _as_list(fields.get("others", ())))
+    fields |= {key: tuple(str(other) for other in _as_list(fields.get(key, ()))) for key in ("others", "neighbours")}
     fields |= {"row": str(fields["row"]), "base": str(fields.get("base", ""))}
     several = len(entry["metrics"]) > 1
     return [Claim(**{**fields, "metric": metric, "id": f"{entry['id']}_{metric}" if several else entry["id"],
@@ -109,7 +112,7 @@ def _check_values(entry: dict[str, Any], where: str) -> None:
     for key in NUMBERS:
         if key in entry and (isinstance(entry[key], bool) or not isinstance(entry[key], (int, float))):
             raise Problem(f'{where}: {key} must be a number, not "{entry[key]}".')
-    for key in ("worse", "others"):
+    for key in ("worse", "others", "neighbours"):
         if key in entry and not _as_list(entry[key]):
             raise Problem(f"{where}: {key} must name at least one row.")
 

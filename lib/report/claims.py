@@ -5,7 +5,7 @@ from typing import Any
 from lib.report.claim_file import Claim, load_claims
 from lib.report.reported import paper_value, printed_rows, reference
 from lib.report.tables import METRICS
-from lib.report.verdicts import FAILS, HOLDS, NOT_RUN, UNCLEAR, Cell, Outcome, judge_cell
+from lib.report.verdicts import FAILS, HOLDS, NOT_RUN, TURNED, UNCLEAR, Cell, Outcome, judge_cell
 
 
 def judge(tier_metrics: dict[str, dict[str, Any]], claims: list[Claim] | None = None) -> list[dict[str, Any]]:
@@ -62,10 +62,12 @@ def _paper_value(claim: Claim, dataset: str | None) -> float | None:
         return row
     direction = METRICS[claim.metric][2]
     rows = printed_rows(claim.paper, claim.table, dataset)
-    names = {"gain": (claim.base,), "optimum": tuple(name for name in rows if name != claim.row)}.get(claim.kind, claim.others)
+    rivals = tuple(name for name in rows if name not in (claim.row, *claim.neighbours))
+    names = {"gain": (claim.base,), "rise": (claim.base,), "optimum": rivals}.get(claim.kind, claim.others)
     others = [paper_value(claim.paper, claim.table, dataset, name, claim.metric) for name in names]
     if not others or None in others:
         return None
     if claim.kind == "gain":
         return round(direction * 100 * (row / others[0] - 1), 2)
-    return _tidy(row - (max(others) if direction > 0 else min(others)))
+    hardest = max if (direction > 0) != (claim.kind in TURNED) else min   # the one that the verdict rests on
+    return _tidy(row - hardest(others))

@@ -7,21 +7,24 @@ from lib.paths import REPORTS
 from lib.report.claims import judge, tally
 from lib.report.csv_tables import write_tables
 from lib.report.numbers import EMPTY, with_interval
-from lib.report.reported import paper_of, reported
-from lib.report.results import tier_metrics
+from lib.report.reported import paper_of, reference, reported
+from lib.report.results import tier_metrics, with_guest_rows
 from lib.report.tables import markdown_row, markdown_table, title
 
 SHORT = 12   # characters shown of a hash
+TITLES = {"rcam_table2": "rCAM's table 2, DCSM's row"}
+BY_CLASS = ("table6_classes",)   # tables whose rows are a data set's own classes: nothing to compare with on another one
 
 
 def render(tier: str, reports: Path = REPORTS, expected: list[str] | None = None) -> None:
     """Write the tier's page and claims; notebooks that are `expected` but have no metrics get an empty section."""
     metrics = tier_metrics(reports, tier)
     records = judge(metrics)
+    shown = with_guest_rows(metrics)
     names = list(expected or []) + [name for name in metrics if name not in (expected or [])]
-    parts = [_header(tier, metrics), claims_section(records), *(_notebook(name, metrics.get(name)) for name in names)]
+    parts = [_header(tier, metrics), claims_section(records), *(_notebook(name, shown.get(name)) for name in names)]
     write_json(reports / tier / "claims.json", records)
-    write_tables(reports / tier / "tables", metrics)
+    write_tables(reports / tier / "tables", shown)
     with whole_file(reports / tier / "README.md") as part:
         part.write_text("\n".join(parts), encoding="utf-8")
 
@@ -30,8 +33,9 @@ def claims_section(records: list[dict[str, Any]]) -> str:
     """One table per dataset, the networks side by side; then what was not run at all."""
     lines = ["## Claims", "", f"{tally(records)} ([claims.json](claims.json)).", "",
              "Shown is what a claim compares: a difference of two rows, paired over images and in the unit of the metric; a gain in "
-             "percent; or a share in percent; with its 95 % interval. A verdict is computed from the interval alone: unclear means that "
-             "it includes the tie. Where the paper does not have a dataset, the value beside ours is the one on its first.", ""]
+             "percent; a share in percent; or a row's own value; with its 95 % interval. A verdict is computed from the interval alone: "
+             "unclear means that it includes the tie. "
+             "Where the paper does not have a dataset, the value beside ours is the one on its first.", ""]
     for dataset in dict.fromkeys(record["dataset"] for record in records if record["dataset"]):
         lines += [f"### Claims on {dataset}", "", *_claims_table([r for r in records if r["dataset"] == dataset]), ""]
     idle = [record for record in records if not record["dataset"]]
@@ -102,8 +106,11 @@ def _notebook(name: str, metrics: dict[str, Any] | None) -> str:
 def _table(metrics: dict[str, Any], table: str, paper: str | None) -> list[str]:
     lines = []
     for place, dataset in enumerate(metrics["results"][table]):
-        lines += [f"### {title(table)}: {dataset}", "", markdown_table(metrics, table, dataset, paper, define=place == 0)]
-    return lines
+        theirs = None if table in BY_CLASS and reference(paper, table, dataset) != dataset else paper
+        lines += [f"### {TITLES.get(table, title(table))}: {dataset}", "",
+                  markdown_table(metrics, table, dataset, theirs, define=place == 0)]
+    guest = metrics.get("guests", {}).get(table)
+    return lines + ([f"Includes what notebook {guest} measured.", ""] if guest else [])
 
 
 def _timing(timing: dict[str, dict[str, float]]) -> list[str]:

@@ -5,6 +5,9 @@ from typing import Any
 
 from lib.problem import Problem
 
+# (notebook, table) -> the notebook and its table that measure further rows of it: the rCAM paper compares itself with DCSM.
+GUESTS = {("rcam", "table2"): ("dcsm", "rcam_table2")}
+
 
 def read_json(text: str, name: str) -> Any:
     """Parse JSON; a damaged file is named."""
@@ -26,3 +29,20 @@ def tier_metrics(reports: Path, tier: str) -> dict[str, dict[str, Any]]:
     """`{notebook: metrics}` of a tier, by name; empty where nothing was run."""
     files = sorted((reports / tier / "metrics").glob("*.json"))
     return {file.stem: read_metrics(file.read_text(encoding="utf-8"), str(file)) for file in files}
+
+
+def with_guest_rows(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A tier's metrics as its tables show them: rows that another notebook measured stand where they belong.
+
+    Only for the datasets and networks that the table has; `guests` of a notebook then names, per table, where such rows come from.
+    """
+    shown = dict(metrics)
+    for (notebook, table), (guest, source) in GUESTS.items():
+        own = metrics.get(notebook, {}).get("results", {}).get(table, {})
+        rows = metrics.get(guest, {}).get("results", {}).get(source, {})
+        joined = {dataset: {network: {**rows.get(dataset, {}).get(network, {}), **values} for network, values in networks.items()}
+                  for dataset, networks in own.items()}
+        if joined != own:
+            host = metrics[notebook]
+            shown[notebook] = {**host, "results": {**host["results"], table: joined}, "guests": {**host.get("guests", {}), table: guest}}
+    return shown

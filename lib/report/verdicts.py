@@ -9,6 +9,7 @@ from lib.report.reported import paper_value
 from lib.report.tables import METRICS
 
 HOLDS, FAILS, UNCLEAR, NOT_RUN = "holds", "fails", "unclear", "not run"
+TURNED = ("not_better", "worst")   # kinds in which a row that comes out ahead is the unfavourable case
 
 
 class Span(NamedTuple):
@@ -81,12 +82,23 @@ def _not_better(claim: Claim, cell: Cell) -> Outcome:
     return _weakest(claim, cell, claim.others, lambda gap: at_least(gap.negated(), -claim.margin))
 
 
+def _worst(claim: Claim, cell: Cell) -> Outcome:
+    return _weakest(claim, cell, claim.others, lambda gap: above(gap.negated(), 0.0))
+
+
 def _optimum(claim: Claim, cell: Cell) -> Outcome:
     pairs = [key.split(" - ") for key in cell.comparisons if " - " in key]
     others = [b if a == claim.row else a for a, b in pairs if claim.row in (a, b)]
-    if not others:
+    rivals = [other for other in dict.fromkeys(others) if other not in claim.neighbours]
+    if not rivals:
         raise Missing(f"no setting was compared with {claim.row}")
-    return _weakest(claim, cell, dict.fromkeys(others), lambda gap: above(gap, -claim.margin))
+    return _weakest(claim, cell, rivals, lambda gap: above(gap, -claim.margin))
+
+
+def _rise(claim: Claim, cell: Cell) -> Outcome:
+    gap = _difference(cell, claim.row, claim.base, claim.metric)
+    verdict = at_least(_directed(gap, METRICS[claim.metric][2]), claim.minimum)
+    return Outcome(verdict, gap, f"difference {claim.row} - {claim.base} {gap}, at least {claim.minimum:g} claimed")
 
 
 def _gain(claim: Claim, cell: Cell) -> Outcome:
@@ -113,8 +125,8 @@ def _value(claim: Claim, cell: Cell) -> Outcome:
 
 
 _KINDS: dict[str, Callable[[Claim, Cell], Outcome]] = {
-    "ordering": _ordering, "at_least": _not_worse, "not_better": _not_better, "optimum": _optimum,
-    "gain": _gain, "share": _share, "value": _value}
+    "ordering": _ordering, "at_least": _not_worse, "not_better": _not_better, "worst": _worst,
+    "optimum": _optimum, "rise": _rise, "gain": _gain, "share": _share, "value": _value}
 
 
 def _weakest(claim: Claim, cell: Cell, others: Any, test: Callable[[Span], str]) -> Outcome:
@@ -125,7 +137,7 @@ def _weakest(claim: Claim, cell: Cell, others: Any, test: Callable[[Span], str])
         gap = _difference(cell, claim.row, other, claim.metric)
         verdict = test(_directed(gap, direction))
         found.append(((FAILS, UNCLEAR, HOLDS).index(verdict), direction * gap.mean, verdict, gap, other))
-    if claim.kind == "not_better":   # here a large difference is the unfavourable one
+    if claim.kind in TURNED:
         found = [(rank, -size, *rest) for rank, size, *rest in found]
     _, _, verdict, gap, other = min(found)
     weakest = f", the least favourable of {len(found)}" if len(found) > 1 else ""

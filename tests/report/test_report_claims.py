@@ -125,3 +125,81 @@ def test_shape_claim_carries_the_papers_share(metrics: Callable[..., dict[str, A
     found = metrics({"component1": {"share": (72, 64, 79)}}, table="shape_component", dataset="collage")
     record = next(r for r in judge({"rcam": found}) if r["id"] == "rcam.shape_in_first_component@collage/net")
     assert (record["verdict"], record["paper_value"], record["ours"], record["interval"]) == ("holds", 70, 72, [64, 79])
+
+
+def test_the_listed_claims_of_dcsm_and_the_poster_cover_the_spec() -> None:
+    claims = load_claims()
+    assert {c.id for c in claims if c.paper == "dcsm"} == {
+        "dcsm_beats_simonyan", "alpha_3", "block4_best", "block1_worst", "blocks_combined", "scales_help", "subtraction_helps", "optimum_n",
+        "guided_beats_bp", "crf_adds", "dcsm_reaches_paper"}
+    assert {c.id for c in claims if c.paper == "fcn_gbp"} == {"saliency_beats_proposals", "fcn_beats_zof", "dcsm_beats_the_poster"}
+    assert {c.metric for c in claims if c.paper != "rcam"} == {"miou"}
+
+
+def from_paper(paper: str, tables: dict[str, str], metrics: Callable[..., dict[str, Any]], dataset: str = "voc") -> dict[str, Any]:
+    """What the paper prints, as if measured without spread: `{notebook: metrics}`, with every difference of two rows."""
+    found: dict[str, Any] = {}
+    for table, notebook in tables.items():
+        rows = {row: v["miou"] for row, v in reported(paper)[table]["voc2012"].items() if v["miou"] is not None}
+        pairs = {f"{a} - {b}": {"miou": (rows[a] - rows[b],) * 3} for a in rows for b in rows if a != b}
+        new = metrics({row: {"miou": (v,) * 3} for row, v in rows.items()}, pairs, table=table, dataset=dataset)
+        for part in ("results", "comparisons"):
+            found.setdefault(notebook, new)[part].update(new[part])
+    return found
+
+
+DCSM = {"table1": "dcsm", "table6_val": "dcsm", "table1_alpha": "dcsm_alpha", "table2_layers": "dcsm_layers",
+        "table3_scales": "dcsm_scales", "table4_top_n": "dcsm_top_n", "table5_backprop": "dcsm_backprop"}
+
+
+def test_dcsm_bears_out_its_own_claims(metrics: Callable[..., dict[str, Any]]) -> None:
+    """Its tables print no α but the best: `alpha_3` waits for a sweep. The poster's values bear out its claims too."""
+    records = judge(from_paper("dcsm", DCSM, metrics) | from_paper("fcn_gbp", {"results": "fcn_gbp"}, metrics))
+    records = [r for r in records if r["dataset"]]
+    verdicts = {r["id"].split("@")[0]: r["verdict"] for r in records}
+    assert len(records) == 14 and verdicts.pop("dcsm.alpha_3") == "not run" and set(verdicts.values()) == {"holds"}
+    judged = [r for r in records if r["verdict"] == "holds"]
+    assert [r["ours"] for r in judged] == pytest.approx([r["paper_value"] for r in judged])
+    assert {r["id"].split("@")[0].split(".")[1]: r["paper_value"] for r in records} == pytest.approx({
+        "dcsm_beats_simonyan": 10.3, "alpha_3": None, "block4_best": 7.8, "block1_worst": -16.0, "blocks_combined": 2.5, "scales_help": 1.1,
+        "subtraction_helps": -4.0, "optimum_n": 0.5, "guided_beats_bp": 2.9, "crf_adds": 3.6, "dcsm_reaches_paper": 44.1,
+        "saliency_beats_proposals": 7.6, "fcn_beats_zof": 3.3, "dcsm_beats_the_poster": 2.7})
+
+
+def test_alpha_3_needs_only_be_near_the_optimum(metrics: Callable[..., dict[str, Any]]) -> None:
+    def sweep(best: float) -> str:
+        pairs = {f"dcsm_3 - dcsm_{k}": {"miou": (40 - best, 39.9 - best, 40.1 - best) if k == 5 else (2.0, 1.0, 3.0)}
+                 for k in range(1, 11) if k != 3}
+        found = {"dcsm_alpha": metrics({"dcsm_3": {"miou": (40, 39, 41)}}, pairs, table="table1_alpha", dataset="voc")}
+        return next(r["verdict"] for r in judge(found) if r["id"].startswith("dcsm.alpha_3"))
+    assert [sweep(best) for best in (38, 40.8, 41, 42)] == ["holds", "holds", "unclear", "fails"]
+
+
+def test_on_another_dataset_the_papers_values_stand_beside_but_are_not_reached_for(metrics: Callable[..., dict[str, Any]]) -> None:
+    records = {r["id"].split("@")[0]: r for r in judge(from_paper("dcsm", DCSM, metrics, dataset="collage")) if r["dataset"]}
+    value, crf = records["dcsm.dcsm_reaches_paper"], records["dcsm.crf_adds"]
+    assert value["verdict"] == "not run" and value["note"].startswith("the paper has no value for collage")
+    assert crf["verdict"] == "holds" and crf["note"].endswith("the paper's value is the one on voc2012")
+
+
+def test_fewer_settings_are_judged_on_what_is_there(metrics: Callable[..., dict[str, Any]]) -> None:
+    """N = 10 and 15 left out: both claims on table 4 have a verdict."""
+    rows = {"0": 38.2, "1": 42.2, "2": 43.5, "3": 44.1, "4": 44.2, "5": 44.0}
+    pairs = {f"{a} - {b}": {"miou": (rows[a] - rows[b],) * 3} for a in ("0", "4") for b in rows if a != b}
+    found = metrics({k: {"miou": (v,) * 3} for k, v in rows.items()}, pairs, table="table4_top_n", dataset="collage")
+    records = {r["id"].split("@")[0]: (r["verdict"], r["ours"]) for r in judge({"dcsm_top_n": found})}
+    assert records["dcsm.subtraction_helps"] == ("holds", -4.0) and records["dcsm.optimum_n"] == ("holds", 0.7)
+
+
+def test_mistakes_in_the_new_kinds_are_named(tmp_path: Path) -> None:
+    rise = GOOD.replace("ordering", "rise").replace("better", "row").replace("worse: cam1", "base: cam1\n  minimum: 3")
+    optimum = GOOD.replace("ordering", "optimum").replace("better", "row").replace("worse: cam1", "neighbours: [3, 5]")
+    assert [c.base for c in load_claims(write(tmp_path, rise))] == ["cam1", "cam1"]
+    assert load_claims(write(tmp_path, optimum))[0].neighbours == ("3", "5")
+    for text, message in ((rise.replace("  minimum: 3\n", ""), 'lacks the key "minimum", which kind "rise" needs'),
+                          (rise.replace("minimum: 3", "minimum: much"), 'minimum must be a number, not "much"'),
+                          (optimum.replace("[3, 5]", "[]"), "neighbours must name at least one row"),
+                          (optimum.replace("kind: optimum", "kind: worst"), 'unknown key "neighbours"')):
+        with pytest.raises(Problem) as caught:
+            load_claims(write(tmp_path, text))
+        assert message in str(caught.value)

@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from lib.report.tables import METRICS, definitions, html_table, markdown_row, markdown_table, title
 
 Build = Callable[..., dict[str, Any]]
@@ -64,6 +66,36 @@ def test_html_says_the_same_and_escapes(metrics: Build) -> None:
     assert '<th colspan="2">ODS</th>' in text and "<th>a&amp;b</th><th>paper</th>" in text
     assert "<tr><th>&lt;b&gt;</th><td>0.60 [0.58, 0.62]</td><td>—</td></tr>" in text
     assert "<tr><th>CAM₁</th><td>—</td><td>0.566</td></tr>" in text and "<li>ODS: " in text
+
+
+@pytest.mark.parametrize("table, rows, values", [
+    ("table1", {"dcsm_crf": "DCSM with CRF", "simonyan_crf": "Simonyan with CRF"}, ["44.1", "33.8"]),
+    ("table1_alpha", {f"dcsm_{k}": f"dcsm_{k}" for k in range(1, 11)}, ["—", "—", "44.1", *["—"] * 7]),
+    ("table2_layers", {"block1": "block1", "block2": "block2"}, ["5.5", "21.5"]),
+    ("table3_scales", {"s300": "s300", "s400": "s400"}, ["34.5", "41.0"]),
+    ("table4_top_n", {"0": "0", "1": "1"}, ["38.2", "42.2"]),
+    ("table5_backprop", {"bp": "BP", "guided_bp": "guided BP"}, ["41.2", "44.1"])])
+@pytest.mark.parametrize("dataset, beside", [("voc", "paper"), ("voc2012", "paper"), ("collage", "paper, voc2012")])
+def test_dcsm_tables_meet_the_papers_by_key(metrics: Build, table: str, rows: dict[str, str], values: list[str], dataset: str,
+                                            beside: str) -> None:
+    found = metrics({row: {"miou": (40, 38, 42)} for row in rows}, table=table, dataset=dataset)
+    lines = body(markdown_table(found, table, dataset, "dcsm"))
+    assert lines[0] == ["", "mIoU (%) net", f"mIoU (%) {beside}"]
+    assert lines[2:2 + len(rows)] == [[label, "40 [38, 42]", value] for label, value in zip(rows.values(), values)]
+    shown = html_table(found, table, dataset, "dcsm")
+    assert f"<th>{beside}</th>" in shown
+    assert all(f"<tr><th>{label}</th><td>40 [38, 42]</td><td>{value}</td></tr>" in shown for label, value in zip(rows.values(), values))
+
+
+def test_the_posters_table_and_the_classifiers(metrics: Build) -> None:
+    found = metrics({row: {"miou": (40, 38, 42)} for row in ("fcn_gbp", "dcsm")}, table="results", dataset="voc")
+    lines = {line[0]: line[1:] for line in body(markdown_table(found, "results", "voc", "fcn_gbp"))}
+    assert lines["FCN + GBP"] == ["40 [38, 42]", "41.4"] and lines["DCSM"] == ["40 [38, 42]", "44.1"]
+    assert lines["FCN + proposals"] == ["—", "33.8"] and lines["STC (quoted)"] == ["—", "49.8"] and lines[""][1] == "mIoU (%) paper"
+    found = metrics({"classifier": {"map": (80, 78, 82)}}, table="classifier", dataset="voc")
+    words = body(markdown_table(found, "classifier", "voc", "dcsm"))
+    assert words[0] == ["", "mAP (%) net", "multilabel_accuracy net", "multilabel_accuracy paper"]
+    assert words[2] == ["classifier", "80 [78, 82]", "—", "85.2"]
 
 
 def test_names_as_titles() -> None:

@@ -135,3 +135,47 @@ def test_what_is_missing_was_not_run() -> None:
     assert judge_cell(claim("gain", base="b", minimum=1), cell({"a - b": (1, 1, 1)})).verdict == "not run"
     elsewhere = judge_cell(claim("value", row="rcam", tolerance=0.01), cell(rows={"rcam": (1, 1, 1)}, dataset="collage"))
     assert (elsewhere.verdict, elsewhere.note) == ("not run", "the paper has no value for collage")
+
+
+@pytest.mark.parametrize("gap, verdict", [
+    ((3.6, 3.1, 4.1), "holds"), ((3.0, 3.0, 3.0), "holds"), ((8.0, 7.0, 9.0), "holds"), ((3.2, 2.8, 3.6), "unclear"),
+    ((2.5, 2.0, 3.0), "unclear"), ((2.4, 1.9, 2.9), "fails"), ((-4.0, -5.0, -3.0), "fails")])
+def test_rise(gap: tuple[float, float, float], verdict: str) -> None:
+    found = judge_cell(claim("rise", "miou", base="b", minimum=3), cell({"a - b": gap}, metric="miou"))
+    assert (found.verdict, found.ours) == (verdict, gap)
+    turned = judge_cell(claim("rise", "miou", base="b", minimum=3), cell({"b - a": tuple(-g for g in gap[::2] + gap[1:2])}, metric="miou"))
+    assert turned.ours is not None and turned.ours.mean == gap[0]
+
+
+def test_rise_where_lower_is_better_and_without_the_pair() -> None:
+    drop = {"a - b": (-0.05, -0.06, -0.04)}
+    assert judge_cell(claim("rise", "mae", base="b", minimum=0.03), cell(drop, metric="mae")).verdict == "holds"
+    assert judge_cell(claim("rise", "mae", base="b", minimum=0.055), cell(drop, metric="mae")).verdict == "unclear"
+    missing = judge_cell(claim("rise", base="b", minimum=3), cell(rows={"a": (9, 8, 10), "b": (1, 0, 2)}))
+    assert (missing.verdict, missing.note) == ("not run", '"a - b" has no ois')
+
+
+@pytest.mark.parametrize("gap, verdict", [
+    ((-0.02, -0.03, -0.01), "holds"), ((-0.02, -0.03, 0.0), "unclear"), ((0.0, 0.0, 0.0), "unclear"), ((0.01, -0.01, 0.03), "unclear"),
+    ((0.02, 0.01, 0.03), "fails")])
+def test_worst(gap: tuple[float, float, float], verdict: str) -> None:
+    found = judge_cell(claim("worst", others=("b", "c")), cell({"a - b": gap, "c - a": (0.9, 0.8, 1.0)}))
+    assert (found.verdict, found.ours) == (verdict, gap)
+
+
+def test_worst_names_the_row_it_comes_closest_to() -> None:
+    pairs = {"a - b": (-0.2, -0.3, -0.1), "a - c": (-0.02, -0.03, -0.01), "a - d": (-0.4, -0.5, -0.3)}
+    assert judge_cell(claim("worst", others=("b", "c", "d")), cell(pairs)).note.startswith("difference a - c")
+    lower = {name: tuple(-v for v in (mean, high, low)) for name, (mean, low, high) in pairs.items()}
+    found = judge_cell(claim("worst", "mae", others=("b", "c", "d")), cell(lower, metric="mae"))
+    assert found.verdict == "holds" and found.note.startswith("difference a - c")
+    assert judge_cell(claim("worst", others=("b", "e")), cell(pairs)).verdict == "not run"
+
+
+def test_an_optimum_need_not_beat_its_neighbours() -> None:
+    pairs = {"a - b": (0.03, 0.02, 0.04), "c - a": (0.05, 0.04, 0.06), "a - d": (0.0, -0.01, 0.01)}
+    assert judge_cell(claim("optimum"), cell(pairs)).verdict == "fails"
+    assert judge_cell(claim("optimum", neighbours=("c",)), cell(pairs)).verdict == "unclear"
+    beside = judge_cell(claim("optimum", neighbours=("c", "d", "absent")), cell(pairs))
+    assert (beside.verdict, beside.ours) == ("holds", (0.03, 0.02, 0.04))
+    assert judge_cell(claim("optimum", neighbours=("b", "c", "d")), cell(pairs)).verdict == "not run"

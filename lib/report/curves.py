@@ -1,0 +1,102 @@
+"""Curves with intervals: sweeps of a setting, and how a training went."""
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lib.report.figures import COLOURS
+from lib.report.numbers import known
+
+TICKS = 12   # as many values of a setting are all named below the axis
+Series = Mapping[str, Mapping[float, Mapping[str, float]]]   # name -> x -> {"mean", "low", "high"}
+
+
+def curve(series: Series, xlabel: str, ylabel: str, paper: Mapping[str, Mapping[float, float | None]] | None = None) -> Figure:
+    """Lines with shaded intervals; the paper's values as black diamonds, edged in the colour of the line they belong to."""
+    figure = Figure(figsize=(5.5, 3), layout="constrained")
+    axis = figure.subplots()
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(series)}
+    for name, values in series.items():
+        points = [(x, values[x]) for x in sorted(values) if known(values[x])]
+        xs = [x for x, _ in points]
+        axis.fill_between(xs, [v["low"] for _, v in points], [v["high"] for _, v in points], color=colours[name], alpha=0.18, lw=0)
+        axis.plot(xs, [v["mean"] for _, v in points], marker="o", ms=3.5, lw=1.5, color=colours[name], label=name)
+    quoted = [(x, y, colours.get(name, "black")) for name, values in (paper or {}).items() for x, y in values.items() if y is not None]
+    if quoted:
+        axis.scatter([x for x, _, _ in quoted], [y for _, y, _ in quoted], marker="D", s=30, color="black", linewidths=1.3,
+                     edgecolors=[edge for _, _, edge in quoted], zorder=3, label="paper")
+    places = sorted({x for values in series.values() for x in values} | {x for x, _, _ in quoted})
+    if len(places) <= TICKS:
+        axis.set_xticks(places, [f"{x:g}" for x in places])
+    _finish(axis, xlabel, ylabel)
+    axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def training_curves(source: Path | str | Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss over the steps, and mAP on `val` on an axis of its own.
+
+    A CSV file, or its rows: phase, epoch, step, loss, val_map; loss or val_map may be empty. Where the steps start anew, the curve
+    goes on where it was.
+    """
+    rows = _read(source)
+    steps = _running(rows)
+    loss, score = _points(steps, rows, "loss"), _points(steps, rows, "val_map")
+    figure = Figure(figsize=(5.5, 3), layout="constrained")
+    axis = figure.subplots()
+    lines = axis.plot(*loss, lw=1.2, color=COLOURS[0], label="loss")
+    _finish(axis, "step", "loss")
+    axis.set_ylim(bottom=0)
+    if score[0]:
+        other = axis.twinx()
+        lines += other.plot(*score, marker="o", ms=3.5, lw=1.5, color=COLOURS[1], label="mAP on val")
+        _finish(other, "step", "mAP on val")
+        other.spines["right"].set_visible(True)
+    for step, phase in _phases(steps, rows):
+        axis.axvline(step, lw=0.8, ls=":", color="grey")
+        axis.text(step, 1, f" {phase}", transform=axis.get_xaxis_transform(), va="bottom", fontsize=7, color="dimgrey")
+    figure.legend(handles=lines, fontsize=8, frameon=False, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _finish(axis: Any, xlabel: str, ylabel: str) -> None:
+    axis.set_xlabel(xlabel)
+    axis.set_ylabel(ylabel)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _read(source: Path | str | Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    if not isinstance(source, (Path, str)):
+        return list(source)
+    with open(source, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _running(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The step of each row, counted from the first row on."""
+    steps: list[float] = []
+    before, last = 0.0, 0.0
+    for place, row in enumerate(rows):
+        step = float(row["step"])
+        if step < last or (place and step == last and row["phase"] != rows[place - 1]["phase"]):
+            before += last
+        last = step
+        steps.append(before + step)
+    return steps
+
+
+def _points(steps: Sequence[float], rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    pairs = [(step, float(row[key])) for step, row in zip(steps, rows) if row.get(key) not in (None, "")]
+    found = [(step, value) for step, value in pairs if math.isfinite(value)]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def _phases(steps: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str]]:
+    """Where each phase starts; nothing where there is only one."""
+    starts = [(steps[0] if place == 0 else steps[place - 1], str(row["phase"])) for place, row in enumerate(rows)
+              if place == 0 or row["phase"] != rows[place - 1]["phase"]]
+    return starts if len(starts) > 1 else []

@@ -1,0 +1,45 @@
+"""The networks of DCSM, one folder each: weights.safetensors and what a run in progress needs to go on."""
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from lib.data.dataset import Dataset
+from lib.data.subset import subset
+from lib.files import sha256, whole_file
+from lib.nets import load_network
+from lib.nets.fcn import fully_convolutional
+from lib.nets.fcn_file import read_header, save_fcn
+from lib.paths import ROOT
+from lib.training.multilabel import curves, train
+from lib.training.multilabel_settings import TrainingSettings
+
+VALIDATION = 150   # images, spread evenly, that an epoch is checked on
+
+
+def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path, sources: list[Path]) -> None:
+    """Train every network that is not there yet; one that was interrupted goes on. `sources` are the files that decide what comes out."""
+    for name, settings in networks.items():
+        fingerprint = _fingerprint(dataset, name, settings, seed, sources)
+        weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
+        if weights.is_file() and read_header(weights)["facts"].get("fingerprint") == fingerprint and (logs / f"{name}.csv").is_file():
+            continue
+        torch.manual_seed(seed)   # the head's first weights
+        fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        fcn = fcn.to(device, memory_format=torch.channels_last)
+        rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
+        with whole_file(logs / f"{name}.csv") as part:
+            part.write_text(curves(rows), encoding="utf-8")
+        save_fcn(fcn.cpu(), weights, fingerprint=fingerprint)
+        checkpoint.unlink(missing_ok=True)
+
+
+def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, sources: list[Path]) -> str:
+    """Of everything that the weights follow from: settings, seed, data and code."""
+    facts = {"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "data": dataset.hash,
+             "code": {str(path.relative_to(ROOT)): sha256(path) for path in sources}}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
