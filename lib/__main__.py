@@ -8,6 +8,7 @@ from lib.outcome import exit_status
 EXAMPLES = """examples:
   python -m lib segment rcam photo.jpg --out maps           heat map, mask and overlay of one photograph
   python -m lib segment rcam photos/ --out maps             ... of every image in a folder
+  python -m lib segment dcsm photos/ --out maps             ... by the network that the collage tier trained (--tier, --weights)
   python -m lib evaluate rcam --data data/collage/collage   table 1 on a dataset folder, the same scores as the notebook
   python -m lib data check data/collage/collage             compare a dataset folder with its manifest
   python -m lib data mirror voc data/voc                    convert one of the mirror's data sets ($MIRROR)
@@ -23,20 +24,21 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     segment = commands.add_parser("segment", help="heat maps, masks and overlays of photographs",
                                   description="Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own size.")
-    segment.add_argument("method", help="rcam, rcam_box, or a step of it: g_weak, cam1, cam2, rcam1, rcam2, rcam3")
+    segment.add_argument("method", help="dcsm, rcam, rcam_box, or a step of rcam: g_weak, cam1, cam2, rcam1, rcam2, rcam3")
     segment.add_argument("input", type=Path, help="a photograph, or a folder of them")
     segment.add_argument("--out", type=Path, required=True, help="folder for the results; what is there already is not computed again")
     segment.add_argument("--threshold", type=float, default=0.5, help="a pixel is foreground from here on (default 0.5)")
     evaluate = commands.add_parser("evaluate", help="score a method on a dataset folder, on the notebooks' code path",
                                    description="Prints every row of the method with its 95 % interval; --json also writes them.")
-    evaluate.add_argument("method", help="rcam (table 1) or rcam_box (table 2)")
+    evaluate.add_argument("method", help="rcam (its table 1), rcam_box (its table 2) or dcsm (its table 6)")
     evaluate.add_argument("--data", type=Path, required=True, help="a dataset folder")
     evaluate.add_argument("--split", default="test", help="which split (default test)")
     evaluate.add_argument("--images", type=int, help="only so many, spread evenly (default all)")
-    evaluate.add_argument("--tier", default="collage", help="whose network and batch size (default collage)")
     evaluate.add_argument("--json", type=Path, help="write the scores there")
     for command in (segment, evaluate):
-        command.add_argument("--network", default=None if command is evaluate else "efficientnet_lite0", help="a network of lib.nets")
+        command.add_argument("--network", help="a network of lib.nets (default the tier's first)")
+        command.add_argument("--tier", default="collage", help="whose networks, sizes and batches (default collage)")
+        command.add_argument("--weights", type=Path, help="dcsm: a trained network's file (default what the tier's training stage left)")
         command.add_argument("--batch", type=int, help="images at a time")
     data = commands.add_parser("data", help="build or check a dataset folder").add_subparsers(dest="action", required=True, metavar="ACTION")
     data.add_parser("check", help="compare every file with the manifest").add_argument("folder", type=Path)

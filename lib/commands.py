@@ -17,8 +17,8 @@ from lib.progress import progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lib.nets.network import Network
-    from lib.papers.rcam_settings import RcamSettings
+    from lib.data.dataset import Dataset, Sample
+    from lib.nets.fcn import Fcn
 
 STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -28,42 +28,64 @@ def segment(args: argparse.Namespace) -> None:
     """Heat map, mask and overlay of every photograph; those already there are left as they are."""
     if not 0 < args.threshold <= 1:
         raise Problem(f"--threshold: {args.threshold} is out of range, it must be above 0 and at most 1.")
-    heat_maps = _method(args.method)
+    heat_maps = _method(args)
     todo = [path for path in _photographs(args.input) if not (args.out / f"{path.stem}_overlay.jpg").exists()]
-    from lib.papers.rcam_tables import open_network
-
-    settings = load_params().rcam
-    network, size = open_network(args.network, settings) if todo else None, args.batch or 4
+    size = args.batch or 4
     for start in progress(range(0, len(todo), size), "segmenting"):
         paths = todo[start:start + size]
         photos = [read_rgb(path) for path in paths]
-        for path, photo, heat in zip(paths, photos, heat_maps(network, photos, settings)):
+        for path, photo, heat in zip(paths, photos, heat_maps(photos)):
             _write_maps(args.out, path.stem, photo, heat, args.threshold)
 
 
 def evaluate(args: argparse.Namespace) -> None:
     """Rows with intervals on standard output; the numbers are those of the notebook on the same images."""
     from lib.data.dataset import Dataset
-    from lib.papers import rcam_tables
-    from lib.papers.scoring import subset
+    from lib.data.subset import subset
 
     params = load_params()
-    if args.method not in ("rcam", "rcam_box"):
-        raise Problem(f'evaluate: there is no method "{args.method}"{nearest(args.method, ("rcam", "rcam_box"))}')
+    if args.method not in (known := ("rcam", "rcam_box", "dcsm")):
+        raise Problem(f'evaluate: there is no method "{args.method}"{nearest(args.method, known)}')
     if args.tier not in params.tier:
         raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
+    dataset = Dataset(args.data)
+    samples = subset(dataset.split(args.split), args.images)
+    network, facts, rows = _evaluate_dcsm(args, dataset, samples) if args.method == "dcsm" else _evaluate_rcam(args, samples)
+    print(f"{network} on {facts}")
+    for row, scores in rows.items():
+        print(f"{row:12s}" + "".join(f"  {m} {v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for m, v in scores.items()))
+    if args.json:
+        write_json(args.json, {"method": args.method, "network": network, "images": int(facts.split()[0]), "results": rows})
+
+
+def _evaluate_rcam(args: argparse.Namespace, samples: Sequence["Sample"]) -> tuple[str, str, dict]:
+    from lib.papers import rcam_tables
+
+    params = load_params()
     run, chance = params.tier[args.tier].rcam, params.bootstrap
-    samples = subset(Dataset(args.data).split(args.split), args.images)
     network = rcam_tables.open_network(args.network or run.networks[0], params.rcam, rcam_tables.default_device())
     batch = args.batch or run.batch
     scored = (rcam_tables.table1(network, samples, params.rcam, batch)[0] if args.method == "rcam"
               else rcam_tables.table2(network, samples, params.rcam, batch))
     rows, _ = scored.table([], chance.samples, chance.level, params.seed)
-    print(f"{network.name} on {len(scored.ids)} images ({scored.dropped} without foreground left out)")
-    for row, scores in rows.items():
-        print(f"{row:12s}" + "".join(f"  {m} {v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for m, v in scores.items()))
-    if args.json:
-        write_json(args.json, {"method": args.method, "network": network.name, "images": len(scored.ids), "results": rows})
+    return network.name, f"{len(scored.ids)} images ({scored.dropped} without foreground left out)", rows
+
+
+def _evaluate_dcsm(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
+    """By way of raw maps in a temporary folder, as the notebooks go."""
+    import tempfile
+
+    from lib.papers import dcsm_maps, dcsm_tables
+
+    params = load_params()
+    fcn, side, chance = _trained(args), params.tier[args.tier].dcsm_maps.side, params.bootstrap
+    if list(fcn.classes) != dataset.classes:
+        raise Problem(f"{args.data}: its classes are not those that the network was trained on; give --weights that were trained on them.")
+    with tempfile.TemporaryDirectory() as folder:
+        split = dcsm_tables.write_split(fcn, samples, params.dcsm_maps, side, Path(folder))
+        rows = {name: row for name, row in dcsm_tables.main_rows(params.dcsm).items() if row.kind == dcsm_maps.GUIDED}
+        found = dcsm_tables.score_rows(split.items, rows, split, "segmenting")
+    return fcn.name, f"{len(samples)} images", dcsm_tables.table(found, [], chance.samples, chance.level, params.seed)[0]
 
 
 def data(args: argparse.Namespace) -> None:
@@ -89,15 +111,37 @@ def params(_: argparse.Namespace) -> None:
     print(f"params.yaml is valid; active tiers: {', '.join(load_params().tiers)}.")
 
 
-def _method(name: str) -> Callable[["Network", Sequence[Image.Image], "RcamSettings"], "Tensor"]:
+def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Sequence["Tensor"]]:
+    """Photographs -> one foreground map `(1, h, w)` each."""
+    if args.method not in (known := (*STEPS, "rcam_box", "dcsm")):
+        raise Problem(f'segment: there is no method "{args.method}"{nearest(args.method, known)}')
+    if args.method == "dcsm":
+        from lib.papers.dcsm_saliency import foreground
+
+        params, fcn = load_params(), _trained(args)
+        return lambda photos: [foreground(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side)[0] for photo in photos]
     from lib.papers.rcam import rcam
     from lib.papers.rcam_box import rcam_box
+    from lib.papers.rcam_tables import open_network
 
-    if name == "rcam_box":
-        return rcam_box
-    if name not in STEPS:
-        raise Problem(f'segment: there is no method "{name}"{nearest(name, (*STEPS, "rcam_box"))}')
-    return lambda network, photos, settings: rcam(network, photos, settings).maps[name]
+    settings = load_params().rcam
+    network = open_network(args.network or "efficientnet_lite0", settings)
+    if args.method == "rcam_box":
+        return lambda photos: rcam_box(network, photos, settings)
+    return lambda photos: rcam(network, photos, settings).maps[args.method]
+
+
+def _trained(args: argparse.Namespace) -> "Fcn":
+    """The network that the tier's training stage left, or the one in --weights."""
+    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fold import fold_normalisation
+    from lib.papers.rcam_tables import default_device
+    from lib.paths import BUILD
+
+    if args.tier not in (tiers := load_params().tier):
+        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, tiers)}')
+    name = args.network or next(iter(tiers[args.tier].dcsm_train.networks))
+    return fold_normalisation(load_fcn(args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors")).to(default_device())
 
 
 def _photographs(source: Path) -> list[Path]:

@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 import yaml
 
+from lib.papers.dcsm_maps_settings import MapsRun, MapsSettings
 from lib.papers.dcsm_settings import DcsmSettings
+from lib.papers.fcn_gbp_settings import FcnGbpSettings
 from lib.papers.rcam_settings import RcamSettings
 from lib.paths import ROOT
 from lib.problem import Problem, nearest
@@ -78,12 +80,76 @@ class Training:
 
 
 @dataclass(frozen=True)
+class DcsmConstants:
+    alphas: list[float] = bounded(1e-6, 1000)
+    readings: list[Literal["paper", "demo"]] = bounded()
+    normalisers: list[Literal["own", "joint", "after"]] = bounded()
+    alphas_simonyan: list[float] = bounded(1e-6, 1000)
+    iterations: list[int] = bounded(1, 100)
+    weights: list[tuple[float, ...]] = bounded(0, 100)
+
+
+@dataclass(frozen=True)
+class DcsmAlpha:
+    alphas: list[float] = bounded(1e-6, 1000)
+
+
+@dataclass(frozen=True)
+class DcsmLayers:
+    combinations: list[str]
+
+
+@dataclass(frozen=True)
+class DcsmScales:
+    combinations: list[tuple[int, ...]] = bounded(64, 4096)
+
+
+@dataclass(frozen=True)
+class DcsmTopN:
+    numbers: list[int] = bounded(0, 1000)
+
+
+@dataclass(frozen=True)
+class DcsmRun:
+    """`saliency_images` of `saliency_dataset`, as notebook rcam takes them for its boxes: DCSM's row in rCAM's table 2."""
+    dataset: str
+    networks: list[str]
+    saliency_dataset: str
+    saliency_images: int | None = bounded(1, None)
+
+
+@dataclass(frozen=True)
+class TableRun:
+    dataset: str
+    networks: list[str]
+
+
+@dataclass(frozen=True)
+class PosterRun:
+    """Images: those of the training split that mi-SVM learns from, and how many of the ones with raw maps are scored."""
+    dataset: str
+    networks: list[str]
+    train_images: int = bounded(1, None)
+    val_images: int = bounded(1, None)
+    images: int | None = bounded(1, None)
+
+
+@dataclass(frozen=True)
 class Tier:
     data: dict[str, dict[str, int | str]]
     dcsm_train: Training
+    dcsm_maps: MapsRun
     rcam: RcamRun
     rcam_scales: SingleRun
     rcam_constants: ConstantsRun
+    dcsm: DcsmRun
+    dcsm_constants: TableRun
+    dcsm_alpha: TableRun
+    dcsm_layers: TableRun
+    dcsm_scales: TableRun
+    dcsm_top_n: TableRun
+    dcsm_backprop: TableRun
+    fcn_gbp: PosterRun
 
 
 @dataclass(frozen=True)
@@ -95,6 +161,14 @@ class Params:
     rcam: RcamSettings = bounded()
     rcam_scales: RcamScales = bounded()
     rcam_constants: RcamConstants = bounded()
+    dcsm_maps: MapsSettings = bounded()
+    dcsm: DcsmSettings = bounded()
+    dcsm_constants: DcsmConstants = bounded()
+    dcsm_alpha: DcsmAlpha = bounded()
+    dcsm_layers: DcsmLayers = bounded()
+    dcsm_scales: DcsmScales = bounded()
+    dcsm_top_n: DcsmTopN = bounded()
+    fcn_gbp: FcnGbpSettings = bounded()
     tier: dict[str, Tier] = bounded()
 
 

@@ -1,4 +1,5 @@
 """params.yaml is checked completely before anything starts: each fault names its key and the way out."""
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +13,13 @@ from lib.problem import Problem, nearest
 from lib.strict import bounded, build
 
 SHIPPED = (ROOT / "params.yaml").read_text(encoding="utf-8")
+PARSED = yaml.safe_load(SHIPPED)
 DELETED = object()
 
 
 def edited(folder: Path, key: str, value: Any) -> Path:
     """The shipped parameters with one key (dots lead inwards) set, or deleted."""
-    raw = yaml.safe_load(SHIPPED)
+    raw = copy.deepcopy(PARSED)
     *outer, last = key.split(".")
     block = raw
     for name in outer:
@@ -27,7 +29,7 @@ def edited(folder: Path, key: str, value: Any) -> Path:
     else:
         block[last] = value
     path = folder / "params.yaml"
-    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -35,12 +37,23 @@ def test_shipped_parameters_are_valid() -> None:
     params = load_params()
     assert set(params.tier) == set(TIERS)
     assert set(params.tiers) <= set(TIERS)
-    assert NOTEBOOKS == ("rcam", "rcam_scales", "rcam_constants")
+    assert {"rcam", "rcam_scales", "rcam_constants"} <= set(NOTEBOOKS) and not {"data", "dcsm_train"} & set(NOTEBOOKS)
     assert params.rcam.sizes == (224, 448) and params.rcam.guide_stride == 8
     assert type(params.rcam.eps) is float and type(params.rcam.crf.bilateral) is float   # written as whole numbers too
     assert params.rcam_scales.sizes[2] == (224, 448)
-    assert params.tier["smoke"].data == {"collage": {"train": 4, "val": 4, "test": 6}}
+    assert params.tier["smoke"].data == {"collage": {"train": 12, "val": 4, "test": 6}}
     assert params.tier["smoke"].rcam.images is None and params.tier["smoke"].rcam.box_images == 2
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_shipped_trainings_can_start(tier: str) -> None:
+    """Each ratio range is a range, views come with a frozen part, and something is trained at all."""
+    block = load_params().tier[tier]
+    assert block.dcsm_train.dataset in block.data and block.dcsm_train.networks
+    for settings in block.dcsm_train.networks.values():
+        low, high = settings.ratios
+        assert low <= 1 <= high and (settings.frozen or not settings.views) and settings.head_epochs + settings.epochs > 0
+        assert type(settings.rate) is type(settings.head_rate) is type(settings.weight_decay) is float
 
 
 @pytest.mark.parametrize("key, value", [
@@ -56,6 +69,68 @@ def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
     else:
         path = edited(tmp_path, key, value)
     load_params(path)
+
+
+TRAINED = {tier: next(iter(PARSED["tier"][tier]["dcsm_train"]["networks"])) for tier in TIERS}
+WIDE = PARSED["tier"]["smoke"]["dcsm_train"]["networks"][TRAINED["smoke"]]
+
+
+EVERYWHERE = [
+    ("dataset_", "x", '{where}.dataset_: there is no such parameter; did you mean "dataset"?'),
+    ("networks.{net}.epoch", 1, '{where}.networks.{net}.epoch: there is no such parameter; did you mean "epochs"?'),
+    ("networks.vgg16_con", WIDE, '{where}: there is no network "vgg16_con"; did you mean "vgg16_conv"?'),
+    ("dataset", "cub", '{where}: there is no data set "cub" in this tier'),
+]
+ONCE = [
+    # an unknown key, at every depth
+    ("network", {}, '{where}.network: there is no such parameter; did you mean "networks"?'),
+    ("networks.{net}.head_rates", 1, '{where}.networks.{net}.head_rates: there is no such parameter; did you mean "head_rate"?'),
+    ("networks.{net}.quux", 1, "{where}.networks.{net}.quux: there is no such parameter (known: side, ratios, batch"),
+    # a wrong type or choice, out of range
+    ("networks.{net}", 3, "{where}.networks.{net}: must be a mapping with the keys side, ratios"),
+    ("networks", [1], "{where}.networks: must be a mapping, not [1]"),
+    ("networks.{net}.side", "224", '{where}.networks.{net}.side: must be a whole number, not "224"'),
+    ("networks.{net}.side", 63, "{where}.networks.{net}.side: 63 is out of range, it must be between 64 and 2048"),
+    ("networks.{net}.ratios", [0.7, 4.5], "{where}.networks.{net}.ratios[1]: 4.5 is out of range, it must be between 0.1 and 4"),
+    ("networks.{net}.ratios", 1.0, "{where}.networks.{net}.ratios: must be a list with at least one entry, not 1.0"),
+    ("networks.{net}.batch", 0, "{where}.networks.{net}.batch: 0 is out of range"),
+    ("networks.{net}.dropout", 1, "{where}.networks.{net}.dropout: 1.0 is out of range, it must be between 0 and 0.95"),
+    ("networks.{net}.frozen", 23, "{where}.networks.{net}.frozen: must be a word, not 23"),
+    ("networks.{net}.views", True, "{where}.networks.{net}.views: must be a whole number, not True"),
+    ("networks.{net}.optimiser", "adam", '{where}.networks.{net}.optimiser: "adam" is not a choice; did you mean "adamw"?'),
+    ("networks.{net}.epochs", -1, "{where}.networks.{net}.epochs: -1 is out of range"),
+    ("networks.{net}.rate", 0, "{where}.networks.{net}.rate: 0.0 is out of range"),
+    # missing
+    ("dataset", DELETED, "{where}.dataset: the parameter is missing"),
+    ("networks.{net}.weight_decay", DELETED, "{where}.networks.{net}.weight_decay: the parameter is missing"),
+    ("dataset", "", '{where}: there is no data set "" in this tier'),
+]
+
+
+@pytest.mark.parametrize("tier, key, value, words", [*((tier, *fault) for tier in TIERS for fault in EVERYWHERE), *(("smoke", *fault) for fault in ONCE)])
+def test_faults_of_trainings(tmp_path: Path, tier: str, key: str, value: Any, words: str) -> None:
+    names = {"where": f"tier.{tier}.dcsm_train", "net": TRAINED[tier]}
+    with pytest.raises(Problem) as caught:
+        load_params(edited(tmp_path, f"tier.{tier}.dcsm_train.{key.format(**names)}", value))
+    assert str(caught.value).startswith(words.format(**names)) and "\n" not in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("tier, dataset, near", [
+    ("smoke", "voc", "known: collage"), ("collage", "colage", 'did you mean "collage"?'), ("mirror", "collage", "known: voc, pascal_s"),
+    ("mirror", "voc2012", 'did you mean "voc"?'), ("paper", "voc", 'did you mean "voc2012"?')])
+def test_a_training_s_data_set_is_the_tier_s(tmp_path: Path, tier: str, dataset: str, near: str) -> None:
+    with pytest.raises(Problem, match=f'^tier.{tier}.dcsm_train: there is no data set "{dataset}" in this tier') as caught:
+        load_params(edited(tmp_path, f"tier.{tier}.dcsm_train.dataset", dataset))
+    assert near in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, raises=(AttributeError, pytest.fail.Exception), reason="these faults are met only once a training starts, or not in a sentence")
+@pytest.mark.parametrize("key, value", [
+    ("networks", {}), (f"networks.{TRAINED['smoke']}.ratios", [1.0]), (f"networks.{TRAINED['smoke']}.ratios", [1.4, 0.7]),
+    (f"networks.{TRAINED['smoke']}.ratios", [0.7, 1.0, 1.4]), (f"networks.{TRAINED['smoke']}.views", 2)])
+def test_trainings_that_cannot_start_are_refused_early(tmp_path: Path, key: str, value: Any) -> None:
+    with pytest.raises(Problem, match=r"^tier\.smoke\.dcsm_train\.networks"):
+        load_params(edited(tmp_path, f"tier.smoke.dcsm_train.{key}", value))
 
 
 @pytest.mark.parametrize("key, value, words", [
@@ -124,7 +199,7 @@ def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
     ("tier.smoke.rcam_scales.network", "googlenet_bvcl",
      ['tier.smoke.rcam_scales: there is no network "googlenet_bvcl"; did you mean "googlenet_bvlc"?']),
     ("tiers", ["smokee"], ['tiers: there is no tier "smokee"; did you mean "smoke"?']),
-    ("tier.colage", yaml.safe_load(SHIPPED)["tier"]["smoke"], ['there is no tier "colage"; did you mean "collage"?']),
+    ("tier.colage", PARSED["tier"]["smoke"], ['there is no tier "colage"; did you mean "collage"?']),
     # missing keys
     ("seed", DELETED, ["seed: the parameter is missing"]),
     ("tier", DELETED, ["tier: the parameter is missing"]),

@@ -16,26 +16,26 @@ VARIANTS = (MEASURES, ("texture", "size", "fill"))   # what makes two regions al
 AREA = (0.0001, 0.85)             # least and largest share of the image
 SAME = 0.95                       # overlap (intersection over union) from which two segments count as one
 MOST = 1000                       # segments of an image
+GRID, RING, COLOURS, FRAME = 100, 8, (6, 8, 8), 10.0   # objectness: longest side, width of the surround, bins of L, a and b, weight of the frame
 
 
 def proposals(photo: Image.Image) -> np.ndarray:
     """Class-agnostic segments `(P, H, W)` bool of the photograph's size, large structures first, no two nearly equal.
 
     P is a few hundred, at most 1000; it is 0 where nothing can be told apart (an image of one colour)."""
-    small = _shrunk(photo)
-    masks = _interleaved([_segments(labels, image) for labels, image in _segmentations(small)])
-    return _enlarged(masks[distinct(masks, SAME)[:MOST]], photo.height, photo.width)
+    small = _shrunk(photo, SIDE)
+    packed = _interleaved([pack(_segments(labels, image)) for labels, image in _segmentations(small)])
+    return _resized(unpack(packed[distinct(packed, SAME)[:MOST]], small.shape[:2]), photo.height, photo.width)
 
 
-def distinct(masks: np.ndarray, same: float) -> np.ndarray:
-    """Positions of the masks `(P, h, w)` that overlap none kept before them by `same` or more."""
-    packed = pack(masks)
-    packed = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
-    area = masks.sum((1, 2))
-    kept = np.zeros(len(masks), dtype=bool)
-    for i in range(len(masks)):
+def distinct(packed: np.ndarray, same: float) -> np.ndarray:
+    """Positions of the masks (as of `pack`) that overlap none kept before them by `same` or more."""
+    words = np.pad(packed, ((0, 0), (0, -packed.shape[1] % 8))).view(np.uint64)
+    area = np.bitwise_count(words).sum(1, dtype=np.int64)
+    kept = np.zeros(len(words), dtype=bool)
+    for i in range(len(words)):
         near = np.flatnonzero(kept & (area >= same * area[i]) & (area * same <= area[i]))   # others cannot overlap so much
-        common = np.bitwise_count(packed[near] & packed[i]).sum(1, dtype=np.int64)
+        common = np.bitwise_count(words[near] & words[i]).sum(1, dtype=np.int64)
         kept[i] = bool((common < same * (area[near] + area[i] - common)).all())
     return np.flatnonzero(kept)
 
@@ -47,7 +47,7 @@ def pack(masks: np.ndarray) -> np.ndarray:
 
 def unpack(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The masks `(P, H, W)` bool that `pack` was given; `shape` is (H, W)."""
-    return np.unpackbits(packed, axis=1, count=shape[0] * shape[1]).reshape(len(packed), *shape).astype(bool)
+    return np.unpackbits(packed, axis=1, count=shape[0] * shape[1]).reshape(len(packed), *shape).view(bool)
 
 
 def save_proposals(path: Path, masks: np.ndarray) -> None:
@@ -81,18 +81,47 @@ def quality(masks: np.ndarray, objects: Sequence[np.ndarray], valid: np.ndarray 
     return best
 
 
-def _shrunk(photo: Image.Image) -> np.ndarray:
-    """`(h, w, 3)` in 0..1, no side over SIDE."""
-    scale = min(1.0, SIDE / max(photo.size))
+def objectness(photo: Image.Image, masks: np.ndarray) -> np.ndarray:
+    """How much each pixel looks like part of some object, from proposals `(P, H, W)` and no label: `(H, W)` float32 in 0..1.
+
+    A proposal scores by the contrast of its colours (Lab histogram) to those of a ring around it, 1 - their intersection, times
+    exp(-FRAME t), t the share of the image's frame that it covers (background runs out of the image). The map is, at each pixel,
+    the mean score of the proposals that hold it, stretched to 0..1. Where nothing differs (no proposal, or all alike) it is 1
+    everywhere: it says nothing against any pixel."""
+    lab = _lab(_shrunk(photo, GRID))
+    held = _resized(masks, *lab.shape[:2])
+    score = contrast(lab, held) * np.exp(-FRAME * _frame_share(held))
+    mean = np.tensordot(score, held.astype(np.float32), 1) / np.maximum(held.sum(0), 1)
+    if not np.ptp(mean) > 1e-6:
+        return np.ones(masks.shape[1:], dtype=np.float32)
+    large = Image.fromarray(((mean - mean.min()) / np.ptp(mean)).astype(np.float32)).resize(photo.size, Image.Resampling.BILINEAR)
+    return np.asarray(large).clip(0, 1)
+
+
+def contrast(lab: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """1 - the intersection of each mask's `(P, h, w)` Lab histogram with that of the ring around it, `(P,)`; 0 without a ring."""
+    from scipy.ndimage import maximum_filter1d
+
+    grown = maximum_filter1d(maximum_filter1d(masks, 2 * RING + 1, axis=1), 2 * RING + 1, axis=2)
+    which = np.eye(np.prod(COLOURS), dtype=np.float32)[_colour(lab)]
+    inside, around = (part.reshape(len(masks), len(which)).astype(np.float32) @ which for part in (masks, grown & ~masks))
+    total = [part.sum(1, keepdims=True) for part in (inside, around)]
+    common = np.minimum(inside / np.maximum(total[0], 1), around / np.maximum(total[1], 1)).sum(1)
+    return np.where((total[0] * total[1])[:, 0] > 0, 1 - common, 0.0)
+
+
+def _shrunk(photo: Image.Image, side: int) -> np.ndarray:
+    """`(h, w, 3)` in 0..1, no side over `side`."""
+    scale = min(1.0, side / max(photo.size))
     return np.asarray(photo.convert("RGB").resize([max(2, round(n * scale)) for n in photo.size], Image.Resampling.BOX)) / 255.0
 
 
 def _segmentations(small: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Labels `(h, w)` and the image in the colour space in which they were found."""
-    from skimage.color import rgb2hsv, rgb2lab
+    from skimage.color import rgb2hsv
     from skimage.segmentation import felzenszwalb
 
-    for image in (rgb2lab(small) / 100 + (0, 0.5, 0.5), rgb2hsv(small)):
+    for image in (_lab(small), rgb2hsv(small)):
         for scale in SCALES:
             yield felzenszwalb(image, scale=scale, sigma=0.5, min_size=LEAST), image
 
@@ -103,7 +132,7 @@ def _segments(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     nodes = np.stack(trees, axis=1).reshape(-1, trees[0].shape[1])
     nodes = nodes[np.sort(np.unique(nodes, axis=0, return_index=True)[1])]
     share = nodes @ np.bincount(labels.ravel()) / labels.size
-    return nodes[(share >= AREA[0]) & (share <= AREA[1])][:, labels]
+    return np.take(nodes[(share >= AREA[0]) & (share <= AREA[1])], labels, axis=1)   # contiguous, unlike [:, labels]
 
 
 def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
@@ -112,7 +141,27 @@ def _interleaved(groups: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(groups)[rank.argsort(kind="stable")]
 
 
-def _enlarged(masks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Nearest neighbour."""
+def _lab(small: np.ndarray) -> np.ndarray:
+    """Lab, of which 100 units make 1; grey is at (L, 0.5, 0.5), few colours lie outside 0..1."""
+    from skimage.color import rgb2lab
+
+    return rgb2lab(small) / 100 + (0, 0.5, 0.5)
+
+
+def _colour(lab: np.ndarray) -> np.ndarray:
+    """The bin of every pixel `(h * w,)`."""
+    bins = [(lab[..., c] * n).astype(int).clip(0, n - 1).ravel() for c, n in enumerate(COLOURS)]
+    return np.ravel_multi_index(bins, COLOURS)
+
+
+def _frame_share(masks: np.ndarray) -> np.ndarray:
+    """The share of the image's outermost pixels that each mask covers, `(P,)`."""
+    frame = np.ones(masks.shape[1:], dtype=bool)
+    frame[1:-1, 1:-1] = False
+    return masks[:, frame].mean(1)
+
+
+def _resized(masks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Or shrunk: nearest neighbour."""
     rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in ((height, masks.shape[1]), (width, masks.shape[2])))
     return np.take(np.take(masks, columns, axis=2), rows, axis=1)

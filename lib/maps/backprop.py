@@ -1,5 +1,6 @@
 """Derivatives of class score maps at chosen layers, plain or guided (DCSM, section 3.3; Springenberg et al.), for many classes at once."""
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,22 +38,37 @@ class Rectifiers(TorchFunctionMode):
         return y
 
 
-def class_gradients(look: Look, image: Tensor, classes: Tensor, guided: bool = True, chunk: int = 8) -> dict[str, Tensor]:
-    """max over channels of |dS_c / dL| at every layer L that `look` names: `{layer: (B, C, h, w)}` (eq. 3).
+@dataclass(frozen=True)
+class Traced:
+    """One forward pass, ready for the way back: score maps `(B, K, h, w)` and the layers of interest."""
+    scores: Tensor
+    layers: Mapping[str, Tensor]
 
-    `image` is `(B, 3, H, W)`; `classes` `(B, C)` names the classes of each image. One forward pass; from the score maps S(:, :, c) = 1 goes
-    down for all classes together, at most `chunk` of them at a time, which bounds the memory.
-    """
-    with torch.enable_grad(), Rectifiers(guided):
-        scores, layers = look(image.detach().requires_grad_())
-        seeds = functional.one_hot(classes.T, scores.shape[1]).to(scores.dtype)   # (C, B, K)
+    def gradients(self, classes: Tensor, chunk: int = 8, last: bool = True) -> dict[str, Tensor]:
+        """max over channels of |dS_c / dL| at every layer L: `{layer: (B, C, h, w)}` (eq. 3), for the classes `(B, C)` of each image.
+
+        From the score maps S(:, :, c) = 1 goes down for all classes together, at most `chunk` of them at a time, which bounds the
+        memory. After the `last` call the graph is freed.
+        """
+        seeds = functional.one_hot(classes.T.to(self.scores.device), self.scores.shape[1]).to(self.scores.dtype)   # (C, B, K)
         parts = []
         for start in range(0, len(seeds), chunk):
-            ones = seeds[start:start + chunk, :, :, None, None].expand(-1, -1, -1, *scores.shape[2:])
-            last = start + chunk >= len(seeds)
-            found = torch.autograd.grad(scores, list(layers.values()), ones, retain_graph=not last, is_grads_batched=True)
+            ones = seeds[start:start + chunk, :, :, None, None].expand(-1, -1, -1, *self.scores.shape[2:])
+            keep = not last or start + chunk < len(seeds)
+            found = torch.autograd.grad(self.scores, list(self.layers.values()), ones, retain_graph=keep, is_grads_batched=True)
             parts.append([g.abs().amax(2) for g in found])
-    return {name: torch.cat(maps).transpose(0, 1) for name, *maps in zip(layers, *parts)}
+        return {name: torch.cat(maps).transpose(0, 1) for name, *maps in zip(self.layers, *parts)}
+
+
+def trace(look: Look, image: Tensor, guided: bool) -> Traced:
+    """Look at images `(B, 3, H, W)` once; what is done with gradients on the way back is decided here."""
+    with torch.enable_grad(), Rectifiers(guided):
+        return Traced(*look(image.detach().requires_grad_()))
+
+
+def class_gradients(look: Look, image: Tensor, classes: Tensor, guided: bool = True, chunk: int = 8) -> dict[str, Tensor]:
+    """Both ways at once: the derivatives of the classes `(B, C)` at every layer that `look` names, `{layer: (B, C, h, w)}`."""
+    return trace(look, image, guided).gradients(classes, chunk)
 
 
 def _bounds(func: Callable, args: tuple, kwargs: dict) -> tuple[float, float | None] | None:

@@ -16,7 +16,6 @@ class DcsmSettings:
     scales: tuple[int, ...] = bounded(64, 4096)
     blocks: tuple[Block, ...] = bounded()
     candidates: int = bounded(0, 1000)
-    threshold: float = bounded(0, 1)
     reading: Literal["paper", "demo"] = bounded()
     normaliser: Literal["own", "joint", "after"] = bounded()
     alpha: float = bounded(1e-6, 1000)

@@ -47,6 +47,18 @@ def train_dcsm(tier: str) -> None:
                    REPORTS / tier / "curves" / "dcsm_train", sources)
 
 
+def maps_dcsm(tier: str) -> None:
+    """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps."""
+    from lib.data.dataset import Dataset
+    from lib.papers.dcsm_maps import compute
+    from lib.pipeline.imports import imported_modules
+
+    params = load_params()
+    block = _block(params, tier).dcsm_maps
+    sources = [ROOT / name for name in ["lib/papers/dcsm_maps.py", *imported_modules(ROOT / "lib/papers/dcsm_maps.py")]]
+    compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps", sources)
+
+
 def check_sources(params: Params, tiers: list[str]) -> None:
     """Before anything starts: is what cannot be fetched there?"""
     from lib.data.official import find_official

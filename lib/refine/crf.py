@@ -1,4 +1,5 @@
 """Fully connected CRF (Krähenbühl & Koltun), by pydensecrf's permutohedral lattice."""
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,18 +22,27 @@ class CrfSettings:
 
 def dense_crf(image: np.ndarray, probability: np.ndarray, settings: CrfSettings) -> np.ndarray:
     """Mean-field marginals `(C, H, W)` float32 from an RGB image `(H, W, 3)` uint8 and probabilities `(C, H, W)`."""
+    return crf_of(image, len(probability), settings)(probability)
+
+
+def crf_of(image: np.ndarray, classes: int, settings: CrfSettings) -> Callable[[np.ndarray], np.ndarray]:
+    """The same for many sets of probabilities on one image: the lattice, which depends on the image alone, is made once."""
     import pydensecrf.densecrf as densecrf
 
-    classes, height, width = probability.shape
-    unary = -np.log(np.clip(probability, LEAST, 1.0)).reshape(classes, -1)
+    height, width = image.shape[:2]
     crf = densecrf.DenseCRF2D(width, height, classes)
-    crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
     if settings.spatial > 0:
         crf.addPairwiseGaussian(sxy=settings.theta_gamma, compat=settings.spatial)
     if settings.bilateral > 0:
         crf.addPairwiseBilateral(sxy=settings.theta_alpha, srgb=settings.theta_beta, rgbim=np.array(image, dtype=np.uint8, order="C"),
                                  compat=settings.bilateral)
-    return np.asarray(crf.inference(settings.iterations), dtype=np.float32).reshape(classes, height, width)
+
+    def marginals(probability: np.ndarray) -> np.ndarray:
+        unary = -np.log(np.clip(probability, LEAST, 1.0)).reshape(classes, -1)
+        crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
+        return np.asarray(crf.inference(settings.iterations), dtype=np.float32).reshape(classes, height, width)
+
+    return marginals
 
 
 def refine_foreground(image: np.ndarray, foreground: np.ndarray, settings: CrfSettings) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.refine.crf import LEAST, CrfSettings, dense_crf, refine_foreground
+from lib.refine.crf import LEAST, CrfSettings, crf_of, dense_crf, refine_foreground
 
 # The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it happens to be close).
 TOLERANCE = 0.02
@@ -113,3 +113,15 @@ def test_read_only_and_strided_input() -> None:
     assert not turned.flags.c_contiguous
     assert np.array_equal(refine_foreground(turned, np.asfortranarray(given), USUAL), expected)
     assert np.array_equal(refine_foreground(image, given, USUAL), expected)   # and twice the same
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_one_lattice_for_several_probabilities_is_a_new_one_for_each(classes: int) -> None:
+    """Nothing of the first answer is left in the second, and the first is not overwritten by it."""
+    rng = np.random.default_rng(5)
+    first, second = (rng.dirichlet(np.ones(classes), (8, 9)).transpose(2, 0, 1).astype(np.float32) for _ in range(2))
+    marginals = crf_of(halves(1), classes, USUAL)
+    found = [marginals(first), marginals(second), marginals(first)]
+    for ours, given in zip(found, (first, second, first)):
+        assert np.array_equal(ours, dense_crf(halves(1), given, USUAL))
+    assert not np.array_equal(found[0], found[1])

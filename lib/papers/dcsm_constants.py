@@ -1,0 +1,52 @@
+"""What DCSM leaves open, tried on validation images."""
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from lib.metrics.bootstrap import draws, summarise
+from lib.metrics.miou import Confusions
+from lib.papers.dcsm_settings import DcsmSettings
+from lib.papers.dcsm_tables import Row, Split, simonyan
+from lib.params import Bootstrap, DcsmConstants
+
+
+def readings(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
+    """Normaliser and alpha of the paper's reading, and the authors' code, which has neither."""
+    rows = {f"{how} {alpha:g}": Row(replace(settings, reading="paper", normaliser=how, alpha=alpha), crf=False)
+            for how in grid.normalisers for alpha in grid.alphas}
+    return (rows if "paper" in grid.readings else {}) | ({"demo": Row(replace(settings, reading="demo"), crf=False)} if "demo" in grid.readings else {})
+
+
+def fields(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
+    """None, and every combination of weights and iterations."""
+    found = {"none": Row(settings, crf=False)}
+    for bilateral, spatial in grid.weights:
+        for steps in grid.iterations:
+            crf = replace(settings.crf, bilateral=bilateral, spatial=spatial, iterations=steps)
+            found[f"weights {bilateral:g} and {spatial:g}, {steps} iterations"] = Row(replace(settings, crf=crf))
+    return found
+
+
+def baselines(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
+    """Simonyan's maps with the CRF."""
+    return {f"simonyan_{alpha:g}": simonyan(settings, alpha) for alpha in grid.alphas_simonyan}
+
+
+def table(confusions: Mapping[str, Confusions], split: Split, chance: Bootstrap, seed: int) -> dict[str, dict]:
+    """mIoU over the background and the classes that the validation images are labelled with."""
+    shown = [0, *(i + 1 for i, name in enumerate(split.classes) if any(name in sample.labels for sample, _ in split.val))]
+    weights = draws(len(split.val), chance.samples, seed)
+    return summarise({row: found.scores(weights, shown) for row, found in confusions.items()}, chance.level)
+
+
+def best(networks: Mapping[str, Mapping[str, dict]]) -> str:
+    """The row with the highest mIoU, averaged over networks."""
+    rows = next(iter(networks.values()))
+    return max(rows, key=lambda row: float(np.mean([found[row]["miou"]["mean"] for found in networks.values()])))
+
+
+def series(networks: Mapping[str, Mapping[str, dict]], grid: DcsmConstants) -> dict[str, dict[float, dict]]:
+    """The paper's reading as curves over alpha."""
+    return {f"{how}, {network}": {alpha: rows[f"{how} {alpha:g}"]["miou"] for alpha in grid.alphas}
+            for network, rows in networks.items() for how in grid.normalisers}

@@ -1,0 +1,84 @@
+"""Figures 3 to 7 of the DCSM paper, from raw maps that were computed before."""
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from lib.data.dataset import VOID, Sample
+from lib.papers.dcsm import enlarged, peaks, saliency
+from lib.papers.dcsm_maps import SIMONYAN, load_raw
+from lib.papers.dcsm_settings import DcsmSettings
+from lib.papers.dcsm_tables import Items, Split, label_maps, main_rows, simonyan
+from lib.report.figures import Picture, picture_grid
+
+SIDE = 160
+
+
+def layer_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
+    """Figure 3: raw maps of the best class at one layer of every block, and the mean over blocks."""
+    middle = sorted(settings.scales)[len(settings.scales) // 2]
+    names = {block: split.blocks[block][len(split.blocks[block]) // 2] for block in settings.blocks}
+    rows = []
+    for sample, path in items:
+        raw = enlarged(load_raw(path), settings.map_stride)
+        one = [np.tanh(settings.alpha * peaks(raw.maps[middle, layer][0])) for layer in names.values()]
+        rows.append([_photo(sample), *(_heat(m) for m in one), _heat(sum(one) / len(one))])
+    return picture_grid(rows, ["image", *(f"{block}: {layer}" for block, layer in names.items()), "mean"], size=1.7)
+
+
+def subtraction_grid(items: Items, split: Split, settings: DcsmSettings, classes: int = 2) -> Figure:
+    """Figures 4 and 6: the maps of the best classes of an image, raw and after the subtraction of the others."""
+    rows, labels = [], []
+    for sample, path in items:
+        raw = enlarged(load_raw(path), settings.map_stride)
+        without = saliency(raw, replace(settings, candidates=0), split.blocks)
+        with_ = saliency(raw, settings, split.blocks)
+        pairs = [picture for t in range(classes) for picture in (_heat(without[t]), _heat(with_[t]))]
+        rows.append([_photo(sample), *pairs, _colours(sample.mask("class_masks"))])
+        labels.append(" | ".join(split.classes[c] for c in raw.candidates.order[:classes]))
+    headings = [f"{place}: {how}" for place in ("1st", "2nd", "3rd")[:classes] for how in ("raw", "subtracted")]
+    return picture_grid(rows, ["image", *headings, "truth"], labels, size=1.5)
+
+
+def method_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
+    """Figures 5 and 7: Simonyan's map, DCSM's (of the best class), the segmentations and the truth."""
+    rows, labels = [], []
+    for sample, path in items:
+        guided = saliency(enlarged(load_raw(path), settings.map_stride), settings, split.blocks)
+        plain = simonyan(settings, settings.alpha_simonyan).settings
+        theirs = saliency(enlarged(load_raw(path, SIMONYAN), settings.map_stride), plain, split.blocks)
+        found = label_maps(sample, path, main_rows(settings), split)
+        rows.append([_photo(sample), _heat(theirs[0]), _heat(guided[0]),
+                     *(_colours(found[row]) for row in ("simonyan_crf", "dcsm_no_crf", "dcsm_crf")), _colours(sample.mask("class_masks"))])
+        labels.append(split.classes[load_raw(path).candidates.order[0]])
+    return picture_grid(rows, ["image", "Simonyan: map", "DCSM: map", "Simonyan + CRF", "DCSM", "DCSM + CRF", "truth"], labels, size=1.45)
+
+
+def several(items: Items, classes: int) -> Items:
+    """The images on which at least so many classes were kept."""
+    return [(sample, path) for sample, path in items if load_raw(path).candidates.kept >= classes]
+
+
+def palette() -> np.ndarray:
+    """VOC's colours `(256, 3)`: class 0 black, 255 void, here light grey."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    colours[VOID] = 224
+    return colours
+
+
+def _photo(sample: Sample) -> Picture:
+    return np.asarray(sample.photo().resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def _heat(values: Tensor) -> Picture:
+    return np.asarray(Image.fromarray(np.asarray(values, dtype=np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def _colours(labels: np.ndarray) -> Picture:
+    return palette()[np.asarray(Image.fromarray(labels).resize((SIDE, SIDE), Image.Resampling.NEAREST))]

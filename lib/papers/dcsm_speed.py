@@ -1,0 +1,70 @@
+"""How long DCSM's maps take, in a process of its own: `python -m lib.papers.dcsm_speed WEIGHTS PHOTO SIDE`.
+
+The way back for all candidates at once, from one forward pass, against a loop over classes that runs forward and back each time.
+"""
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from lib.paths import ROOT
+from lib.problem import Problem
+
+REPEATS = 5
+CLASSES = 8   # of the comparison
+
+
+def measure(weights: Path, photo: Path, side: int) -> dict[str, float]:
+    """Medians in milliseconds."""
+    run = subprocess.run([sys.executable, "-m", "lib.papers.dcsm_speed", str(weights), str(photo), str(side)], cwd=ROOT, capture_output=True,
+                         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    if run.returncode:
+        raise Problem(f"the speed of {weights.parent.name} could not be measured: {run.stderr.strip().splitlines()[-1]}")
+    return json.loads(run.stdout)
+
+
+def _measure_here(weights: Path, path: Path, side: int) -> dict[str, float]:
+    import torch
+
+    from lib.data.images import read_rgb
+    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fold import fold_normalisation
+    from lib.papers.dcsm import look, pixels, raw_maps, segment
+    from lib.papers.dcsm_blocks import blocks, layers
+    from lib.params import load_params
+
+    settings, photo = load_params().dcsm, read_rgb(path)
+    plain, fcn = load_fcn(weights), fold_normalisation(load_fcn(weights))
+    chosen, middle = layers(fcn.trunk, settings.blocks), pixels(sorted(settings.scales)[len(settings.scales) // 2], side)
+    several = torch.arange(min(CLASSES, len(fcn.classes)))[None]
+
+    def one_by_one(network: object) -> None:
+        for c in several[0]:
+            look(network, photo, middle, chosen, True).gradients(c[None, None])
+
+    raw = raw_maps(fcn, photo, settings, side)
+    times = {"maps, all scales and candidates": lambda: raw_maps(fcn, photo, settings, side),
+             "subtraction, aggregation and CRF": lambda: segment(photo, raw, settings, blocks(fcn.trunk)),
+             f"{several.numel()} classes together": lambda: look(fcn, photo, middle, chosen, True).gradients(several),
+             f"{several.numel()} classes, a loop that runs forward and back": lambda: one_by_one(plain),
+             f"{several.numel()} classes, the same loop with folded normalisation": lambda: one_by_one(fcn)}
+    return _medians(times)
+
+
+def _medians(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Of so many rounds after one that warms up; the actions take turns, so that a busy moment meets all of them."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(1 + REPEATS):
+        for name, action in actions.items():
+            start = perf_counter()
+            action()
+            times[name].append(1000 * (perf_counter() - start))
+    return {name: round(median(values[1:]), 1) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure_here(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))))

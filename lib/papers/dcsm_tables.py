@@ -1,0 +1,159 @@
+"""The tables of the DCSM notebooks: rows are ways of turning the same raw maps into a segmentation, scored on the same images."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.data.dataset import Dataset, Sample
+from lib.metrics.bootstrap import compare, draws, interval, summarise
+from lib.metrics.miou import Confusions, confusion
+from lib.metrics.multilabel import multilabel_scores
+from lib.nets.fcn import IMAGE, Fcn
+from lib.papers.dcsm import RawMaps, enlarge, enlarged, label_map, saliency, with_background
+from lib.papers.dcsm_blocks import blocks
+from lib.papers.dcsm_maps import ABLATIONS, BLOCKS, GUIDED, PLAIN, SIMONYAN, WIDE, image_maps, load_raw, load_scores, samples_with_maps, write
+from lib.papers.dcsm_maps_settings import MapsSettings
+from lib.papers.dcsm_settings import DcsmSettings
+from lib.problem import Problem
+from lib.progress import progress
+from lib.refine.crf import crf_of
+from lib.report.results import read_json
+
+Items = Sequence[tuple[Sample, Path]]   # images with the files of their raw maps
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way: which raw maps, how they are put together, with the CRF or without."""
+    settings: DcsmSettings
+    kind: str = GUIDED
+    crf: bool = True
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was computed once for a network: images with their raw maps, and which layers its blocks mean."""
+    items: Items
+    ablations: Items
+    val: Items
+    blocks: Mapping[str, Sequence[str]]
+    classes: Sequence[str]
+
+
+def open_split(dataset: Dataset, folder: Path) -> Split:
+    """The raw maps of a network, `build/<tier>/dcsm_maps/<network>`."""
+    found = {name: samples_with_maps(dataset.split(name.removesuffix(ABLATIONS)), folder / name)
+             for name in ("test", "test" + ABLATIONS, "val") if name != "test" + ABLATIONS or (folder / name).is_dir()}
+    layers = read_json((folder / BLOCKS).read_text(encoding="utf-8"), str(folder / BLOCKS))
+    return Split(found["test"], found.get("test" + ABLATIONS, []), found["val"], layers | {IMAGE: [IMAGE]}, dataset.classes)
+
+
+def write_split(fcn: Fcn, samples: Sequence[Sample], settings: MapsSettings, side: int, folder: Path) -> Split:
+    """The same for images of one's own: their main raw maps are computed into a folder."""
+    items = [(sample, folder / f"{sample.id}.npz") for sample in samples]
+    for sample, path in progress(items, f"raw maps, {fcn.name}"):
+        write(path, image_maps(fcn, sample.photo(), settings, side, False))
+    return Split(items, [], [], blocks(fcn.trunk) | {IMAGE: (IMAGE,)}, fcn.classes)
+
+
+def score_rows(items: Items, rows: Mapping[str, Row], split: Split, label: str) -> dict[str, Confusions]:
+    """Confusion matrices of every row, image by image."""
+    if not items:
+        raise Problem(f"{label}: no raw maps were computed for it; raise the number of images under dcsm_maps in params.yaml.")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in rows}
+    for sample, path in progress(list(items), label):
+        for name, labels in label_maps(sample, path, rows, split).items():
+            found[name].append(confusion(sample.mask("class_masks"), labels, len(split.classes) + 1))
+    return {name: Confusions.of(matrices) for name, matrices in found.items()}
+
+
+@torch.no_grad()
+def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split) -> dict[str, np.ndarray]:
+    """Every row's segmentation of one image `(H, W)`; raw maps are enlarged once, the CRF's lattice is made once."""
+    photo, raw, solvers, found = np.asarray(sample.photo()), {}, {}, {}
+    for name, row in rows.items():
+        key = (row.kind, row.settings.map_stride)
+        if key not in raw:
+            raw[key] = enlarged(_load(path, row.kind), row.settings.map_stride)
+        targets = raw[key].candidates.order[:raw[key].candidates.kept]
+        probability = with_background(enlarge(saliency(raw[key], row.settings, split.blocks), photo.shape[1::-1]))
+        if row.crf:
+            if row.settings.crf not in solvers:
+                solvers[row.settings.crf] = crf_of(photo, len(probability), row.settings.crf)
+            probability = solvers[row.settings.crf](probability)
+        found[name] = label_map(probability, targets)
+    return found
+
+
+def _load(path: Path, kind: str) -> RawMaps:
+    """Maps of a kind; the guided ones of an ablation's image lie partly with those of the main tables."""
+    main = path.parent.with_name(path.parent.name.removesuffix(ABLATIONS)) / path.name
+    if kind != GUIDED or main == path:
+        return load_raw(main if kind == SIMONYAN else path, kind)
+    first = load_raw(main, kind)
+    return replace(first, maps={**first.maps, **load_raw(path, kind).maps})
+
+
+def table(confusions: Mapping[str, Confusions], pairs: Sequence[tuple[str, str]], samples: int, level: float, seed: int) -> tuple[dict, dict]:
+    """(rows with intervals, paired comparisons) as the metrics file holds them."""
+    images = len(next(iter(confusions.values())).counts)
+    scores = {name: found.scores(draws(images, samples, seed)) for name, found in confusions.items()}
+    return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
+
+
+def class_table(confusions: Mapping[str, Confusions], names: Mapping[str, str], classes: Sequence[str], samples: int, level: float,
+                seed: int) -> dict[str, dict]:
+    """{class: {metric: interval}} for rows of `confusions` under the metric names given; classes without truth or prediction are left out."""
+    weights = draws(len(next(iter(confusions.values())).counts), samples, seed)
+    found: dict[str, dict] = {}
+    for row, metric in names.items():
+        for name, values in zip(("background", *classes), confusions[row].iou(weights).T):
+            if not np.isnan(values[0]):
+                found.setdefault(name, {})[metric] = interval(values[~np.isnan(values)], level)   # a draw may lack a rare class
+    return found
+
+
+def classifier_table(items: Items, classes: Sequence[str], samples: int, level: float, seed: int) -> dict[str, dict]:
+    """Multi-label quality: the strongest score over the main scales, as the maps' candidates are chosen."""
+    scores = np.stack([load_scores(path).max(0) for _, path in items])
+    truth = np.array([[name in sample.labels for name in classes] for sample, _ in items])
+    return summarise({"classifier": multilabel_scores(scores, truth, draws(len(items), samples, seed))}, level)
+
+
+def main_rows(settings: DcsmSettings) -> dict[str, Row]:
+    """Tables 1 and 6: the method without and with the CRF, and Simonyan's maps."""
+    return {"dcsm_no_crf": Row(settings, crf=False), "dcsm_crf": Row(settings), "simonyan_crf": simonyan(settings, settings.alpha_simonyan)}
+
+
+def simonyan(settings: DcsmSettings, alpha: float) -> Row:
+    """Simonyan et al.: plain derivatives at the image, the strongest of red, green and blue, one scale, no subtraction."""
+    middle = sorted(settings.scales)[len(settings.scales) // 2]
+    return Row(replace(settings, scales=(middle,), blocks=(IMAGE,), candidates=0, alpha=alpha, reading="paper", normaliser="own"), SIMONYAN)
+
+
+def alpha_rows(settings: DcsmSettings, alphas: Sequence[float]) -> dict[str, Row]:
+    """Table 1's sweep for both methods."""
+    ours = {f"dcsm_{alpha:g}": Row(replace(settings, reading="paper", alpha=alpha)) for alpha in alphas}
+    return ours | {f"simonyan_{alpha:g}": simonyan(settings, alpha) for alpha in alphas}
+
+
+def layer_rows(settings: DcsmSettings, combinations: Sequence[str]) -> dict[str, Row]:
+    """Table 2: `block345` means the mean of blocks 3, 4 and 5."""
+    return {name: Row(replace(settings, blocks=tuple(f"block{digit}" for digit in name.removeprefix("block")))) for name in combinations}
+
+
+def scale_rows(settings: DcsmSettings, combinations: Sequence[Sequence[int]]) -> dict[str, Row]:
+    """Table 3: rows s300, s400_500, ..."""
+    return {"s" + "_".join(map(str, scales)): Row(replace(settings, scales=tuple(scales))) for scales in combinations}
+
+
+def top_n_rows(settings: DcsmSettings, numbers: Sequence[int], classes: int) -> dict[str, Row]:
+    """Table 4: at least N candidates; as many as the network has classes."""
+    return {str(n): Row(replace(settings, candidates=n), WIDE) for n in numbers if n <= classes}
+
+
+def backprop_rows(settings: DcsmSettings) -> dict[str, Row]:
+    """Table 5."""
+    return {"bp": Row(settings, PLAIN), "guided_bp": Row(settings)}

@@ -1,0 +1,28 @@
+"""The poster's constants; free of torch, so that params.yaml can be checked quickly."""
+from dataclasses import dataclass
+from typing import Literal
+
+from lib.refine.crf import CrfSettings
+from lib.strict import bounded
+
+
+@dataclass(frozen=True)
+class ZofSettings:
+    """ZOF: superpixels of an image (SLIC), and the mi-SVM on them."""
+    superpixels: int = bounded(2, 10_000)
+    rounds: int = bounded(1, 100)
+    negatives: int = bounded(1, 10_000_000)
+    c: float = bounded(1e-6, 1e6)
+    balanced: bool = bounded()
+
+
+@dataclass(frozen=True)
+class FcnGbpSettings:
+    """FCN + GBP and its two relatives: image-level prior, enhancement, thresholds, level of the foreground, CRF."""
+    least_probability: float = bounded(0, 1)              # of a class that is kept (the best class always is)
+    enhance: Literal["product", "geometric"] = bounded()  # class map and saliency: their product, or its square root
+    maximum: Literal["image", "class"] = bounded()        # 1 is the highest value of all classes' enhanced maps, or of each class's own
+    least_map: float = bounded(0, 1)                      # lower values become 0
+    alpha: float = bounded(1e-3, 1000)                    # foreground is tanh(alpha x)
+    crf: CrfSettings = bounded()
+    zof: ZofSettings = bounded()

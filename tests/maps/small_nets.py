@@ -1,0 +1,53 @@
+"""Tiny networks in which derivatives can be followed by hand."""
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Stage = Callable[[Tensor], Tensor]
+
+
+class Residual(nn.Module):
+    """x + inner(x)."""
+
+    def __init__(self, *inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(*inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+def conv(inputs: int, outputs: int, stride: int = 1, gain: float = 1.0, size: int = 3) -> nn.Conv2d:
+    layer = nn.Conv2d(inputs, outputs, size, stride, size // 2)
+    nn.init.normal_(layer.weight, std=gain * (size * size * inputs) ** -0.5)
+    nn.init.normal_(layer.bias, std=0.3)
+    return layer
+
+
+def batch_norm(depth: int) -> nn.BatchNorm2d:
+    layer = nn.BatchNorm2d(depth).eval()
+    with torch.no_grad():
+        for value, low, high in ((layer.weight, -1.5, 1.5), (layer.bias, -0.5, 0.5), (layer.running_mean, -0.5, 0.5), (layer.running_var, 0.5, 2)):
+            value.uniform_(low, high)
+    return layer
+
+
+def looking(stages: list[Stage]) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """A `look` at the image ("0") and at what every stage but the last gives; the last gives the score maps."""
+    def look(image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        seen = [image]
+        for stage in stages:
+            seen.append(stage(seen[-1]))
+        return seen[-1], {str(i): x for i, x in enumerate(seen[:-1])}
+    return look
+
+
+def guided_networks(inplace: bool) -> dict[str, list[nn.Module]]:
+    return {
+        "chain": [conv(3, 6, gain=2), nn.ReLU(inplace), conv(6, 6, stride=2, gain=2), nn.ReLU(inplace), conv(6, 5, size=1)],
+        "relu6": [conv(3, 6, gain=12), nn.ReLU6(inplace), nn.AvgPool2d(2), conv(6, 6, gain=8), nn.ReLU6(inplace), conv(6, 5, size=1)],
+        "normalised": [conv(3, 6), batch_norm(6), nn.MaxPool2d(2), nn.ReLU(inplace), conv(6, 6), batch_norm(6), nn.ReLU(inplace), conv(6, 5, size=1)],
+        "residual": [conv(3, 6), nn.ReLU(inplace), Residual(conv(6, 6), batch_norm(6), nn.ReLU6(inplace), conv(6, 6)), nn.ReLU(inplace),
+                     Residual(conv(6, 6), nn.ReLU(inplace), conv(6, 6)), conv(6, 5, size=1)],
+    }

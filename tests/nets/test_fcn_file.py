@@ -1,0 +1,147 @@
+"""Files of trained networks: what was saved comes back to the bit, anything else is one sentence."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lib.nets import fcn_file, load_network
+from lib.nets.fcn import Fcn, fully_convolutional
+from lib.nets.fcn_file import load_fcn, read_header, save_fcn
+from lib.nets.network import Network
+from lib.problem import Problem
+
+CLASSES = ["cat", "dog", "cow"]
+
+
+def trunk(name: str, output_stride: int | None = None, pretrained: bool = True) -> Network:
+    """What stands in for load_network: two convolutions, with a batch normalisation that has statistics to keep."""
+    stride = output_stride or 4
+    body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
+                         nn.Conv2d(6, 8, 3, stride=stride // 2, padding=1), nn.ReLU())
+    return Network(name, body, output_stride=stride, features="4", stages={}, is_response=lambda _name, module: isinstance(module, nn.ReLU),
+                   normalisation=lambda rgb: 2 * rgb - 1, linear=None)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The tiny trunk under every name; whether pretrained weights were asked for."""
+    calls = []
+
+    def stand_in(name: str, output_stride: int | None = None, pretrained: bool = True) -> Network:
+        calls.append(pretrained)
+        return trunk(name, output_stride)
+
+    monkeypatch.setattr(fcn_file, "load_network", stand_in)
+    return calls
+
+
+def trained(name: str = "toy", width: int = 0, stride: int = 4) -> Fcn:
+    fcn = fully_convolutional(trunk(name, stride), CLASSES, width)
+    with torch.no_grad():
+        for value in fcn.state_dict().values():
+            if value.is_floating_point():
+                value.uniform_(0.1, 1)
+    fcn.trunk.body[1].num_batches_tracked.fill_(17)
+    return fcn.to(memory_format=torch.channels_last)
+
+
+def tampered(path: Path, change: Callable[[dict, dict[str, Tensor]], None]) -> Path:
+    header, weights = read_header(path), load_file(path)
+    change(header, weights)
+    save_file(weights, path, {"fcn": json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize("width", [0, 5])
+@pytest.mark.parametrize("stride", [4, 2])
+def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, asked: list[bool], width: int, stride: int) -> None:
+    fcn, rgb = trained(width=width, stride=stride), torch.rand(2, 3, 36, 28)
+    save_fcn(fcn, tmp_path / "deep" / "weights.safetensors", fingerprint="abc", epochs=3)
+    torch.manual_seed(99)
+    back = load_fcn(tmp_path / "deep" / "weights.safetensors", "toy")
+    own, found = fcn.state_dict(), back.state_dict()
+    assert own.keys() == found.keys() and all(torch.equal(own[key], found[key]) and own[key].dtype == found[key].dtype for key in own)
+    assert back.name == "toy" and back.classes == tuple(CLASSES) and back.trunk.output_stride == stride
+    assert torch.equal(back.score_maps(rgb), fcn.score_maps(rgb))
+    assert not any(m.training for m in back.modules()) and not any(p.requires_grad for p in back.parameters())
+    assert asked == [False] and [p.name for p in (tmp_path / "deep").iterdir()] == ["weights.safetensors"]
+
+
+def test_facts_lie_beside_the_weights(tmp_path: Path) -> None:
+    save_fcn(trained(width=5), tmp_path / "w", fingerprint="abc", epochs=3)
+    assert read_header(tmp_path / "w") == {"network": "toy", "output_stride": 4, "classes": CLASSES, "width": 5,
+                                           "facts": {"fingerprint": "abc", "epochs": 3}}
+
+
+def test_a_real_network_comes_back(tmp_path: Path) -> None:
+    fcn = fully_convolutional(load_network("efficientnet_lite0", 8, pretrained=False), CLASSES).to(memory_format=torch.channels_last)
+    save_fcn(fcn, tmp_path / "w")
+    back, rgb = load_fcn(tmp_path / "w", "efficientnet_lite0"), torch.rand(1, 3, 64, 64)
+    assert back.trunk.output_stride == 8 and all(torch.equal(value, back.state_dict()[key]) for key, value in fcn.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(back.score_maps(rgb), fcn.score_maps(rgb)) and back.score_maps(rgb).shape == (1, 3, 8, 8)
+
+
+def test_an_interrupted_saving_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_fcn(trained(), tmp_path / "w", number=1)
+
+    def half(_weights: dict, path: Path, _header: dict) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("safetensors.torch.save_file", half)
+    with pytest.raises(KeyboardInterrupt):
+        save_fcn(trained(), tmp_path / "w", number=2)
+    assert read_header(tmp_path / "w")["facts"] == {"number": 1} and [p.name for p in tmp_path.iterdir()] == ["w"]
+
+
+def one_sentence(path: Path, *words: str, expected: str | None = None) -> None:
+    with pytest.raises(Problem) as caught:
+        load_fcn(path, expected)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and all(word in message for word in words) and "\n" not in message, message
+
+
+def test_weights_of_another_network(tmp_path: Path, asked: list[bool]) -> None:
+    save_fcn(trained("vgg16_conv"), tmp_path / "w")
+    one_sentence(tmp_path / "w", "these are weights of vgg16_conv, not of efficientnet_lite0", expected="efficientnet_lite0")
+    assert load_fcn(tmp_path / "w", "vgg16_conv").name == load_fcn(tmp_path / "w").name == "vgg16_conv"
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    one_sentence(tmp_path / "none", "there are no such weights", "train the network first")
+    one_sentence(tmp_path, "there are no such weights")   # a folder is no file
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:len(b) // 2], lambda b: b[:5], lambda b: b"", lambda b: b"x" * len(b),
+                                    lambda b: b[:8] + b"[" + b[9:], lambda b: b + b"more"])
+def test_a_damaged_file(tmp_path: Path, asked: list[bool], damage: Callable[[bytes], bytes]) -> None:
+    save_fcn(trained(), tmp_path / "w")
+    (tmp_path / "w").write_bytes(damage((tmp_path / "w").read_bytes()))
+    one_sentence(tmp_path / "w", "damaged, or not the weights of a multi-label network")
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"other": "1"}, {"fcn": "{"}])
+def test_other_weights(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "w", metadata)
+    one_sentence(tmp_path / "w", "damaged, or not the weights of a multi-label network", "train it again")
+
+
+@pytest.mark.parametrize("change", [
+    lambda header, weights: header["classes"].append("ant"), lambda header, weights: header["classes"].pop(),
+    lambda header, weights: header.update(width=5), lambda header, weights: weights.pop("head.1.bias"),
+    lambda header, weights: weights.update(more=torch.zeros(1)),
+    lambda header, weights: weights.update({"trunk.body.0.weight": torch.zeros(6, 3, 5, 5)})])
+def test_another_architecture(tmp_path: Path, asked: list[bool], change: Callable) -> None:
+    save_fcn(trained(), tmp_path / "w")
+    one_sentence(tampered(tmp_path / "w", change), "another architecture than toy with", "classes", "train it again")
+
+
+def test_an_unknown_network(tmp_path: Path) -> None:
+    save_fcn(trained("efficientnet_light0"), tmp_path / "w")
+    with pytest.raises(Problem, match='no network "efficientnet_light0"; did you mean "efficientnet_lite0"'):
+        load_fcn(tmp_path / "w")
