@@ -1,4 +1,6 @@
 """`params.yaml` as typed dataclasses, checked completely before anything starts."""
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,7 +87,7 @@ class DcsmConstants:
     readings: list[Literal["paper", "demo"]] = bounded()
     normalisers: list[Literal["own", "joint", "after"]] = bounded()
     alphas_simonyan: list[float] = bounded(1e-6, 1000)
-    iterations: list[int] = bounded(1, 100)
+    kernels: list[tuple[float, ...]] = bounded(0.1, 1000)
     weights: list[tuple[float, ...]] = bounded(0, 100)
 
 
@@ -174,6 +176,8 @@ class Params:
 
 STAGES = ("data", "dcsm_train", "dcsm_maps")   # blocks of a tier that are no notebook's
 NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name not in STAGES)
+FROM_ABLATIONS = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")   # need more maps of fewer images
+FROM_MAPS = ("dcsm", "dcsm_constants", *FROM_ABLATIONS, "fcn_gbp")   # notebooks that start from raw maps
 
 
 def load_params(path: Path = ROOT / "params.yaml") -> Params:
@@ -191,9 +195,36 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
             raise Problem(f'tiers: "{tier}" has no block under "tier"{nearest(tier, params.tier)}')
     for name, block in params.tier.items():
         _check_tier(name, block)
-    if bad := [w for w in params.rcam_constants.weights if len(w) != 2]:
-        raise Problem(f"rcam_constants.weights: {list(bad[0])} must be a pair, bilateral and spatial.")
+        _check_trainings(name, block.dcsm_train)
+        _check_raw_maps(name, block)
+    for key, weights in (("rcam_constants", params.rcam_constants.weights), ("dcsm_constants", params.dcsm_constants.weights)):
+        if bad := [w for w in weights if len(w) != 2]:
+            raise Problem(f"{key}.weights: {list(bad[0])} must be a pair, bilateral and spatial.")
+    _check_dcsm(params)
     return params
+
+
+def _check_dcsm(params: Params) -> None:
+    """What the method and its tables start from must be among the raw maps."""
+    maps, method = params.dcsm_maps, params.dcsm
+    _within("dcsm.scales", method.scales, "dcsm_maps.scales", maps.scales)
+    _within("dcsm.blocks", method.blocks, "dcsm_maps.blocks", maps.blocks)
+    _within("dcsm_scales.combinations", [scale for combination in params.dcsm_scales.combinations for scale in combination],
+            "dcsm_maps.scales and other_scales", (*maps.scales, *maps.other_scales))
+    for combination in params.dcsm_layers.combinations:
+        if not re.fullmatch("block[1-5]+", combination):
+            raise Problem(f'dcsm_layers.combinations: "{combination}" must be block and digits from 1 to 5, as in block345.')
+        _within(f"dcsm_layers.combinations, {combination}", [f"block{digit}" for digit in combination.removeprefix("block")],
+                "dcsm_maps.blocks and other_blocks", (*maps.blocks, *maps.other_blocks))
+    for key, number, limit in (("dcsm.candidates", method.candidates, "candidates"), ("dcsm_maps.candidates", maps.candidates, "wide"),
+                               ("dcsm_top_n.numbers", max(params.dcsm_top_n.numbers), "wide")):
+        if number > getattr(maps, limit):
+            raise Problem(f"{key}: {number} is more than dcsm_maps.{limit}, {getattr(maps, limit)}; lower it or raise that.")
+
+
+def _within(key: str, values: Iterable[int | str], where: str, known: Iterable[int | str]) -> None:
+    if missing := [value for value in values if value not in known]:
+        raise Problem(f"{key}: {missing[0]} is not in {where} ({', '.join(map(str, known))}), so it has no raw maps; choose one or add it there.")
 
 
 def _check_tier(name: str, block: Tier) -> None:
@@ -207,12 +238,36 @@ def _check_tier(name: str, block: Tier) -> None:
         _check_options(f"tier.{name}.data.{dataset}", dataset, options)
     for notebook in (stage for stage in Tier.__dataclass_fields__ if stage != "data"):
         run = getattr(block, notebook)
-        for dataset in getattr(run, "datasets", None) or [run.dataset]:
+        for dataset in [getattr(run, key) for key in ("dataset", "saliency_dataset") if hasattr(run, key)] or run.datasets:
             if dataset not in block.data:
                 raise Problem(f'tier.{name}.{notebook}: there is no data set "{dataset}" in this tier{nearest(dataset, block.data)}')
-        for network in getattr(run, "networks", None) or [run.network]:
+        if not (networks := run.networks if hasattr(run, "networks") else [run.network]):
+            raise Problem(f"tier.{name}.{notebook}.networks: must name at least one network (known: {', '.join(NETWORKS)}).")
+        for network in networks:
             if network not in NETWORKS:
                 raise Problem(f'tier.{name}.{notebook}: there is no network "{network}"{nearest(network, NETWORKS)}')
+
+
+def _check_trainings(name: str, block: Training) -> None:
+    for network, settings in block.networks.items():
+        where = f"tier.{name}.dcsm_train.networks.{network}"
+        if len(settings.ratios) != 2 or settings.ratios[0] > settings.ratios[1]:
+            raise Problem(f"{where}.ratios: {list(settings.ratios)} must be a pair, the lowest and the highest ratio.")
+        if settings.views and settings.frozen is None:
+            raise Problem(f'{where}.views: only what a frozen part has seen can be cached; name its last module as "frozen", or set views to 0.')
+
+
+def _check_raw_maps(name: str, block: Tier) -> None:
+    """Raw maps come from trained networks, notebooks start from raw maps: of the same data set, for networks that have them."""
+    for stage, source, what in (("dcsm_maps", "dcsm_train", "trained"), *((notebook, "dcsm_maps", "given raw maps") for notebook in FROM_MAPS)):
+        run, before = getattr(block, stage), getattr(block, source)
+        if run.dataset != before.dataset:
+            raise Problem(f'tier.{name}.{stage}.dataset: must be "{before.dataset}", the data set of tier.{name}.{source}, not "{run.dataset}".')
+        for network in run.networks:
+            if network not in before.networks:
+                raise Problem(f'tier.{name}.{stage}: "{network}" is not {what} in this tier; add it to tier.{name}.{source}.networks.')
+            if stage in FROM_ABLATIONS and before.networks[network].ablations == 0:
+                raise Problem(f"tier.{name}.{stage}: {network} has no images for it; raise tier.{name}.dcsm_maps.networks.{network}.ablations.")
 
 
 def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:

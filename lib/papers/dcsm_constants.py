@@ -1,6 +1,7 @@
 """What DCSM leaves open, tried on validation images."""
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -19,12 +20,11 @@ def readings(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
 
 
 def fields(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
-    """None, and every combination of weights and iterations."""
+    """None, and every combination of kernel widths and weights."""
     found = {"none": Row(settings, crf=False)}
-    for bilateral, spatial in grid.weights:
-        for steps in grid.iterations:
-            crf = replace(settings.crf, bilateral=bilateral, spatial=spatial, iterations=steps)
-            found[f"weights {bilateral:g} and {spatial:g}, {steps} iterations"] = Row(replace(settings, crf=crf))
+    for (alpha, beta), (bilateral, spatial) in product(grid.kernels, grid.weights):
+        crf = replace(settings.crf, theta_alpha=alpha, theta_beta=beta, bilateral=bilateral, spatial=spatial)
+        found[f"kernel {alpha:g} and {beta:g}, weights {bilateral:g} and {spatial:g}"] = Row(replace(settings, crf=crf))
     return found
 
 

@@ -22,3 +22,4 @@ class DcsmSettings:
     alpha_simonyan: float = bounded(1e-6, 1000)
     map_stride: int = bounded(1, 8)
     crf: CrfSettings = bounded()
+    crf_paper: CrfSettings = bounded()

@@ -39,7 +39,7 @@ def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> tupl
 
 
 def train_zof(fcn: Fcn, samples: Sequence[Sample], settings: ZofSettings, side: int, seed: int) -> MiSvm:
-    """mi-SVM on the superpixels of training images, from image labels alone; classes that no image here shows are never found."""
+    """mi-SVM on the superpixels of training images, from image labels alone; every class needs an image."""
     features, bags = [], []
     for number, sample in enumerate(progress(list(samples), "zoom-out features")):
         found = zoom_out(fcn, sample, settings, side)[1]

@@ -235,6 +235,14 @@ def test_an_image_of_the_right_size_goes_in_as_it_is() -> None:
     assert np.array_equal((255 * to_input(photo, 96)[0]).round().numpy().transpose(1, 2, 0), np.asarray(photo))
 
 
+def test_shrinking_is_smooth() -> None:
+    """Stripes of single pixels become grey, not whichever of the two is hit."""
+    stripes = np.zeros((64, 128, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    inner = to_input(Image.fromarray(stripes), 64)[0, :, :, 2:-2]
+    assert inner.min() > 0.4 and inner.max() < 0.6
+
+
 @pytest.mark.xfail(strict=True, reason="400 is half way between 384 and 416, and side * (400 / side) is not always 400")
 def test_one_scale_is_one_longest_side() -> None:
     """Else 1 image in 20 is looked at with 416 pixels where the others have 384."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from dcsm_toys import BLOCKS, SETTINGS, SIDE, literal_gradients, random_maps, toy_fcn, toy_photo, wrap
 from lib.nets.fcn import Fcn
-from lib.papers.dcsm import Candidates, RawMaps, dcsm, label_map, raw_maps, saliency, strongest_is_one, to_input, with_background
+from lib.papers.dcsm import Candidates, RawMaps, dcsm, label_map, raw_maps, saliency, segment, strongest_is_one, to_input, with_background
 
 PAIR = torch.tensor([[[4.0, 2.0]], [[1.0, 2.0]]])   # two classes, two pixels
 
@@ -35,6 +35,16 @@ def test_the_threshold_decides_what_is_kept() -> None:
     fcn, photo = toy_fcn(0), toy_photo(1)
     assert raw_maps(fcn, photo, replace(SETTINGS, candidates=1), SIDE, threshold=0.999).candidates.kept == 1
     assert raw_maps(fcn, photo, replace(SETTINGS, candidates=1), SIDE, threshold=1e-6).candidates.kept == 4
+
+
+def test_the_whole_method_is_raw_maps_then_the_segmentation() -> None:
+    fcn, photo = toy_fcn(7), toy_photo(2)
+    found = dcsm(fcn, photo, SETTINGS, side=SIDE)
+    expected = segment(photo, raw_maps(fcn, photo, SETTINGS, SIDE), SETTINGS, BLOCKS)
+    assert found.targets == expected.targets and np.array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.maps, expected.maps, atol=1e-5)
+    other = dcsm(fcn, photo, SETTINGS, side=2 * SIDE)
+    assert found.targets != other.targets or not np.allclose(found.maps, other.maps, atol=0.01)
 
 
 def colour_fcn() -> Fcn:

@@ -1,5 +1,6 @@
 """What a notebook reaches in lib, and that dvc.yaml says exactly that."""
 import ast
+import inspect
 import json
 import re
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 import yaml
 
 from lib.params import NOTEBOOKS, TIERS
+from lib.params import STAGES as FIRST
 from lib.paths import NOTEBOOKS as FOLDER
 from lib.paths import ROOT
-from lib.pipeline import imports
+from lib.pipeline import imports, stages
 from lib.pipeline.imports import BY_VALUE, imported_modules
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -71,6 +73,21 @@ def with_themselves(*names: str) -> list[str]:
     return sorted({m for name in names for m in (name, *imported_modules(ROOT / name))})
 
 
+def others(stage: str) -> list[str]:
+    """Dependencies that are no module."""
+    return [dep for dep in STAGES[stage]["do"]["deps"] if dep not in modules(stage)]
+
+
+def written(stage: str) -> set[str]:
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in STAGES[stage]["do"].get(kind, [])]
+    return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
+
+
+def code_of(notebook: str) -> str:
+    cells = json.loads((FOLDER / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
 def lookup(key: str) -> Any:
     value = PARAMS
     for name in key.split("."):
@@ -80,25 +97,48 @@ def lookup(key: str) -> Any:
 
 def test_every_notebook_has_its_stages() -> None:
     assert sorted(p.stem for p in FOLDER.glob("*.ipynb")) == sorted(NOTEBOOKS) == sorted(STAGES["strip"]["foreach"])
-    assert set(STAGES) == {"strip", "data", "report", *NOTEBOOKS}
+    assert set(STAGES) == {"strip", *FIRST, "report", *NOTEBOOKS}
     assert all(STAGES[name]["foreach"] == "${tiers}" for name in STAGES if name != "strip")
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_exactly_what_its_notebook_imports(name: str) -> None:
     assert modules(name) == imported_modules(FOLDER / f"{name}.ipynb")
-    others = [dep for dep in STAGES[name]["do"]["deps"] if dep not in modules(name)]
-    assert others == [f"build/source/{name}.ipynb", "data/${item}"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str) -> None:
+    """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
+    read = re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name))
+    folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root, inner in read}
+    assert "DATA / tier / " in code_of(name) and folders <= written("dcsm_train") | written("dcsm_maps")
+    assert sorted(others(name)) == sorted([f"build/source/{name}.ipynb", "data/${item}", *folders])
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: str) -> None:
-    cells = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    used = set(re.findall(r"\bparams\.(\w+)", code))
-    listed = STAGES[name]["do"]["params"]
-    assert {key.split(".")[0] for key in listed} == used
-    assert f"tier.${{item}}.{name}" in listed
+    """Its own, and those of the stages whose outcome it reads: their outcome shows when they change."""
+    code = code_of(name)
+    used = (set(re.findall(r"\bparams\.(\w+)", code)) - {"tier"}) | {f"tier.${{item}}.{key}" for key in re.findall(r"params\.tier\[tier\]\.(\w+)", code)}
+    before = {key for stage in FIRST for key in STAGES[stage]["do"]["params"] if written(stage) & set(others(name))} - {"seed"}
+    assert set(STAGES[name]["do"]["params"]) == used - before
+    assert f"tier.${{item}}.{name}" in used
+
+
+@pytest.mark.parametrize("stage, command, module", [
+    ("dcsm_train", stages.train_dcsm, "lib/training/dcsm_train.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm_maps.py")])
+def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, command: Any, module: str) -> None:
+    assert modules(stage) == with_themselves(module)
+    source = inspect.getsource(command)
+    used = set(re.findall(r"\bparams\.(\w+)", source)) | {f"tier.${{item}}.{key}" for key in re.findall(r"_block\(params, tier\)\.(\w+)", source)}
+    assert set(STAGES[stage]["do"]["params"]) == used
+    assert set(others(stage)) == {"data/${item}"} | {"build/${item}/dcsm_train"} * (stage == "dcsm_maps")
+
+
+@pytest.mark.parametrize("stage, kind", [("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs")])
+def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
+    (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
+    assert options["persist"] is True
 
 
 def test_parameters_of_stages_exist() -> None:
@@ -129,8 +169,7 @@ def test_data_depends_on_every_importer() -> None:
 
 
 def test_dependencies_exist() -> None:
-    outs = {name for stage in STAGES.values() for key in ("outs", "metrics", "plots") for out in stage["do"].get(key, [])
-            for name in ([out] if isinstance(out, str) else out)} | {f"build/source/{n}.ipynb" for n in NOTEBOOKS}
+    outs = {name for stage in STAGES for name in written(stage)} | {f"build/source/{n}.ipynb" for n in NOTEBOOKS}
     for name, stage in STAGES.items():
         for dep in stage["do"]["deps"]:
             sources = [dep.replace("${item}", n) for n in NOTEBOOKS] if name == "strip" else [dep]

@@ -1,5 +1,6 @@
 """What the commands of dvc.yaml call, with the expensive parts taken out."""
 import dataclasses
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,25 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """What was called of `stages`, with its arguments; none of it runs, whatever stages there will be."""
+    made: list[tuple] = []
+    monkeypatch.setattr("lib.pipeline.notebook.strip", lambda source, target: made.append(("strip", source, target)))
+    for function, value in inspect.getmembers(stages, inspect.isfunction):
+        if value.__module__ == stages.__name__:
+            monkeypatch.setattr(stages, function, lambda *args, function=function: made.append((function, *args)))
+    return made
+
+
 @pytest.mark.parametrize("name, item, words", COMMANDS, ids=[f"{name}@{item}" for name, item, _ in COMMANDS])
-def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple] = []
-    monkeypatch.setattr("lib.pipeline.notebook.strip", lambda source, target: calls.append(("strip", source, target)))
-    for function in ("build_data", "run", "report"):
-        monkeypatch.setattr(stages, function, lambda *args, function=function: calls.append((function, *args)))
+def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, words: str, calls: list[tuple]) -> None:
     python, *rest = words.split()
     assert python == ".venv/bin/python" and rest[:2] == ["-m", "lib.pipeline"]
     assert command.main(rest[2:]) == 0
     expected = {"strip": ("strip", ROOT / "notebooks" / f"{item}.ipynb", ROOT / "build" / "source" / f"{item}.ipynb"),
-                "data": ("build_data", item), "report": ("report", item)}.get(name, ("run", name, item))
+                "data": ("build_data", item), "dcsm_train": ("train_dcsm", item), "dcsm_maps": ("maps_dcsm", item),
+                "report": ("report", item)}.get(name, ("run", name, item))
     assert calls == [expected]
     outs = [out.replace("${item}", item) for out in STAGES[name]["do"]["outs"] if isinstance(out, str)]
     if name == "strip":
@@ -67,6 +76,8 @@ def test_repro_passes_its_exit_status_on(words: list[str], expected: tuple, monk
 
 @pytest.mark.parametrize("words, message", [
     (["strip", "rcamm"], "there is no such notebook"), (["data", "smokee"], 'There is no tier "smokee"; did you mean "smoke"?'),
+    (["train", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
+    (["maps", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
     (["run", "rcamm", "smoke"], 'There is no notebook "rcamm"; did you mean "rcam"?'),
     (["run", "rcam", "colage"], 'There is no tier "colage"; did you mean "collage"?')])
 def test_a_problem_is_one_line_without_a_traceback(words: list[str], message: str, params: Params, capsys: pytest.CaptureFixture) -> None:
@@ -92,6 +103,51 @@ def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: P
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tier"]["smoke"]
     assert calls == [(elsewhere / "build" / "source" / f"{name}.ipynb", "smoke", {"tier": "smoke", **raw[name]}) for name in NOTEBOOKS]
     assert os.environ["MIRROR"] == str(elsewhere / params.mirror)   # inherited by the kernel
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders below a temporary one (code stays where it is), and which of them were opened as data sets."""
+    for name in ("BUILD", "DATA", "REPORTS"):
+        monkeypatch.setattr(stages, name, tmp_path / name.lower())
+    folders: list[Path] = []
+    monkeypatch.setattr("lib.data.dataset.Dataset", lambda folder: folders.append(folder) or "data set")
+    return folders
+
+
+def listed(stage: str, tier: str, kind: str) -> list[str]:
+    """What dvc.yaml says that a stage writes, or which modules it depends on."""
+    entries = STAGES[stage]["do"].get(kind, [])
+    names = [name.replace("${item}", tier) for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]
+    return sorted(name for name in names if kind != "deps" or name.startswith("lib/"))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, opened: list[Path], tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple] = []
+    monkeypatch.setattr("lib.training.dcsm_train.train_networks", lambda *args: calls.append(args))
+    stages.train_dcsm(tier)
+    (data, networks, seed, weights, curves, sources), = calls
+    block = params.tier[tier].dcsm_train
+    assert opened == [tmp_path / "data" / tier / block.dataset] and (data, networks, seed) == ("data set", block.networks, params.seed)
+    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
+    assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_train", tier, "deps")   # trained anew when they change
+    assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple] = []
+    monkeypatch.setattr("lib.papers.dcsm_maps.compute", lambda *args: calls.append(args))
+    stages.maps_dcsm(tier)
+    (data, run, settings, weights, folder, sources), = calls
+    block = params.tier[tier].dcsm_maps
+    assert opened == [tmp_path / "data" / tier / block.dataset] and (data, run, settings) == ("data set", block, params.dcsm_maps)
+    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
+    assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_maps", tier, "deps")
 
 
 def test_the_environment_goes_before_the_parameter(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
