@@ -7,11 +7,15 @@ import pytest
 from PIL import Image
 
 from lib.__main__ import main
+from lib.commands import STEPS
 from lib.data.writer import writing
+
+SHAPES = ("bar", "cross", "disc")
+TRAINED = Path("smoke/dcsm_train/efficientnet_lite0/weights.safetensors")   # below build/
 
 
 @pytest.fixture
-def dataset(tmp_path: Path) -> Path:
+def dataset(tmp_path: Path) -> Path:   # its one class is not among SHAPES
     """Three images with a bright square as foreground, and one without any."""
     folder = tmp_path / "squares"
     with writing(folder, "squares", "1", "made by the test", "none", ["square"]) as writer:
@@ -52,6 +56,110 @@ def test_evaluate_is_the_notebooks_code_path(dataset: Path, tmp_path: Path, caps
     scored, _ = table1(open_network("efficientnet_lite0", params.rcam), Dataset(dataset).split("test"), params.rcam, 2)
     rows, _ = scored.table([], params.bootstrap.samples, params.bootstrap.level, params.seed)
     assert found == rows and 0 < found["rcam"]["ods"]["mean"] <= 1
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs and bars on a plain ground, one image of a third class; class masks, a void frame."""
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    with writing(folder, "shapes", "1", "made by the test", "none", list(SHAPES)) as writer:
+        for i, name in enumerate(["disc", "bar", "cross", "bar"]):
+            pixels, truth = np.full((64, 96, 3), 60, np.uint8), np.zeros((64, 96), np.uint8)
+            pixels[20:44, 10 + 8 * i:50 + 8 * i], truth[20:44, 10 + 8 * i:50 + 8 * i] = (250, 200, 40 * i), 1 + SHAPES.index(name)
+            truth[:2] = 255
+            Image.fromarray(pixels).save(writer.path("images", f"{i}.png"))
+            writer.mask("class_masks", str(i), truth)
+            writer.sample(str(i), f"images/{i}.png", "test" if i else "val", [name])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the smoke tier's training stage would have left its network: random weights, for the classes of `shapes`."""
+    import torch
+
+    from lib.nets import load_network
+    from lib.nets.fcn import fully_convolutional
+    from lib.nets.fcn_file import save_fcn
+
+    folder = tmp_path_factory.mktemp("build")
+    torch.manual_seed(0)
+    save_fcn(fully_convolutional(load_network("efficientnet_lite0", pretrained=False), SHAPES), folder / TRAINED)
+    return folder
+
+
+def test_segment_dcsm_is_the_foreground_of_the_method(build: Path, tmp_path: Path) -> None:
+    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fold import fold_normalisation
+    from lib.papers.dcsm_saliency import foreground
+    from lib.params import load_params
+
+    photo, params = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB"), load_params()
+    photo.save(tmp_path / "a.png")
+    assert main(["segment", "dcsm", str(tmp_path / "a.png"), "--out", str(tmp_path / "o"), "--tier", "smoke", "--weights", str(build / TRAINED)]) == 0
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["a_heat.png", "a_mask.png", "a_overlay.jpg"]
+    heat = np.asarray(Image.open(tmp_path / "o" / "a_heat.png"))
+    fcn = fold_normalisation(load_fcn(build / TRAINED))
+    expected = foreground(fcn, photo, params.dcsm, params.tier["smoke"].dcsm_maps.side)[0, 0].numpy()
+    assert heat.shape == (50, 70) and np.abs(heat - 255 * np.asarray(Image.fromarray(expected).resize((70, 50), Image.Resampling.BILINEAR))).max() < 1
+    assert heat.max() > heat.min()
+
+
+def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """The notebook starts from the raw maps of the stage dcsm_maps, the command from a photograph."""
+    from lib.data.dataset import Dataset
+    from lib.papers import dcsm_maps, dcsm_tables
+    from lib.papers.dcsm_maps_settings import MapsImages, MapsRun
+    from lib.params import load_params
+
+    monkeypatch.setattr("lib.paths.BUILD", build)
+    assert main(["evaluate", "dcsm", "--data", str(shapes), "--tier", "smoke", "--images", "2", "--json", str(tmp_path / "scores.json")]) == 0
+    assert capsys.readouterr().out.startswith("efficientnet_lite0 on 2 images\ndcsm_no_crf ")
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert (found["method"], found["network"], found["images"]) == ("dcsm", "efficientnet_lite0", 2)
+
+    params, dataset, folder = load_params(), Dataset(shapes), tmp_path / "maps"
+    run = MapsRun("shapes", params.tier["smoke"].dcsm_maps.side, {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)})
+    dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, [])
+    split = dcsm_tables.open_split(dataset, folder / "efficientnet_lite0")
+    scored = dcsm_tables.score_rows(split.items, dcsm_tables.main_rows(params.dcsm), split, "as in the notebook")
+    rows, _ = dcsm_tables.table(scored, [], params.bootstrap.samples, params.bootstrap.level, params.seed)
+    assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf"] and all(found["results"][row] == rows[row] for row in found["results"])
+
+
+@pytest.mark.parametrize("words, says", [
+    ("segment dcsm photo.png --out o --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
+    ("evaluate dcsm --data {data} --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
+    ("segment dcsm photo.png --out o --tier smoke", "smoke/dcsm_train/efficientnet_lite0/weights.safetensors: there are no such weights; train the network"),
+    ("segment dcsm photo.png --out o --network vgg16_conv", "collage/dcsm_train/vgg16_conv/weights.safetensors: there are no such weights"),
+    ("segment dcsm photo.png --out o --weights w.safetensors", "w.safetensors: there are no such weights"),
+    ("evaluate dcsm --data {data} --weights photo.png", "photo.png: damaged, or not the weights of a multi-label network"),
+    ("evaluate dcsm --data {data} --weights {weights}", "/squares: its classes are not those that the network was trained on; give --weights"),
+    ("evaluate dcsm --data {data} --split val", "val"),
+    ("evaluate dcsn --data {data}", 'evaluate: there is no method "dcsn"; did you mean "dcsm"?')])
+def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, dataset: Path, build: Path, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lib.paths.BUILD", tmp_path / "nothing is trained")
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    assert main(words.format(data=dataset, weights=build / TRAINED).split()) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and says in lines[0], lines
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("words, shown", [
+    ([], ["segment dcsm photos/", "evaluate rcam --data", "data check", "examples:"]),
+    (["segment"], ["dcsm, rcam, rcam_box", "--tier TIER", "--weights WEIGHTS", "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
+    (["evaluate"], ["dcsm (its table 6)", "--tier TIER", "--weights WEIGHTS", "--json JSON", "--split SPLIT", "95 % interval"]),
+    (["data"], ["check", "collage", "mirror", "official"])])
+def test_help_names_every_option(words: list[str], shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0 and all(part in text for part in shown), text
+    assert all(method in text for method in STEPS) or words != ["segment"]
 
 
 @pytest.mark.parametrize("words, says", [

@@ -19,7 +19,8 @@ SIDE = 64   # what the papers' 500 pixels are here: scales 250, 500, 750 are 32,
 CLASSES = ("ant", "bee", "cow", "dog")
 CRF = CrfSettings(theta_alpha=20, theta_beta=10, theta_gamma=3, bilateral=1, spatial=1, iterations=3)
 SETTINGS = DcsmSettings(scales=(250, 500), blocks=("block2", "block3"), candidates=3, reading="paper", normaliser="own", alpha=3.0,
-                        alpha_simonyan=8.0, map_stride=2, crf=CRF)
+                        alpha_simonyan=8.0, map_stride=2, crf=CRF,
+                        crf_paper=CrfSettings(theta_alpha=10, theta_beta=20, theta_gamma=2, bilateral=2, spatial=1, iterations=2))
 MAPS = MapsSettings(scales=(250, 500), other_scales=(750,), blocks=("block2", "block3"), other_blocks=("block1",), candidates=2, wide=15,
                     threshold=0.5)
 RUN = MapsRun("scenes", SIDE, {"toy": MapsImages(val=1, test=3, ablations=2)})

@@ -57,6 +57,7 @@ def by_hand(sample: Sample, raw: RawMaps, settings: DcsmSettings) -> Segmentatio
 def test_main_rows_are_tables_1_and_6() -> None:
     rows = main_rows(SETTINGS)
     assert rows == {"dcsm_no_crf": Row(SETTINGS, "guided", False), "dcsm_crf": Row(SETTINGS, "guided", True),
+                    "dcsm_paper_crf": Row(replace(SETTINGS, crf=SETTINGS.crf_paper), "guided", True),
                     "simonyan_crf": Row(replace(SETTINGS, scales=(500,), blocks=("image",), candidates=0, alpha=8.0), "simonyan", True)}
 
 
