@@ -131,7 +131,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
 @pytest.mark.parametrize("words, says", [
     ("segment dcsm photo.png --out o --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
     ("evaluate dcsm --data {data} --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
-    ("segment dcsm photo.png --out o --tier smoke", "smoke/dcsm_train/efficientnet_lite0/weights.safetensors: there are no such weights; train the network"),
+    ("segment dcsm photo.png --out o --tier smoke", "smoke/dcsm_train/efficientnet_lite0/weights.safetensors: there are no such weights; train"),
     ("segment dcsm photo.png --out o --network vgg16_conv", "collage/dcsm_train/vgg16_conv/weights.safetensors: there are no such weights"),
     ("segment dcsm photo.png --out o --weights w.safetensors", "w.safetensors: there are no such weights"),
     ("evaluate dcsm --data {data} --weights photo.png", "photo.png: damaged, or not the weights of a multi-label network"),

@@ -34,7 +34,7 @@ class Rectifiers(TorchFunctionMode):
         x = args[0] if args else kwargs["input"]
         y = x.clamp(*bounds) if bounds[1] is not None else x.relu()   # not intercepted: inside, the mode is off
         if self.guided and y.requires_grad:
-            y.register_hook(lambda gradient: gradient.clamp(min=0))
+            y.grad_fn.register_prehook(lambda gradients: (gradients[0].clamp(min=0),))   # a derivative at y itself stays whole
         return y
 
 

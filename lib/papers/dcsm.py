@@ -55,8 +55,7 @@ def candidates(scores: Tensor, threshold: float, minimum: int) -> Candidates:
 
 def to_input(photo: Image.Image, longest: int) -> Tensor:
     """RGB `(1, 3, H, W)` in 0..1, its longest side about `longest`, both sides the nearest multiples of 32."""
-    scale = longest / max(photo.size)
-    size = [max(MULTIPLE, MULTIPLE * round(side * scale / MULTIPLE)) for side in photo.size]
+    size = [max(MULTIPLE, MULTIPLE * round(side * longest / max(photo.size) / MULTIPLE)) for side in photo.size]
     pixels = np.array(photo.resize(size, Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).contiguous(memory_format=torch.channels_last)
 

@@ -62,6 +62,7 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
         for split, samples, more in (("val", subset(dataset.split("val"), images.val), False), ("test", test, False),
                                      ("test", subset(test, images.ablations), True)):
             target = folder / network / (split + ABLATIONS * more)
+            _sweep(target, {f"{sample.id}.npz" for sample in samples})
             for sample in progress(samples, f"raw maps, {network}, {target.name}"):
                 if not (path := target / f"{sample.id}.npz").is_file():
                     write(path, image_maps(fcn, sample.photo(), settings, run.side, more))
@@ -149,10 +150,18 @@ def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
         np.savez(part, **arrays)
 
 
+def _sweep(folder: Path, wanted: set[str]) -> None:
+    """Remove images that are no longer asked for, and what a killed run left."""
+    for path in folder.glob("*"):
+        if path.name not in wanted:
+            path.unlink()
+
+
 def _start(folder: Path, facts: dict) -> None:
     """Empty the folder unless its maps come from the same weights, data, settings and code."""
     print_of = {"fingerprint": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
     path = folder / "fingerprint.json"
     if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != print_of:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         write_json(path, print_of)

@@ -77,14 +77,23 @@ def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split
         key = (row.kind, row.settings.map_stride)
         if key not in raw:
             raw[key] = enlarged(_load(path, row.kind), row.settings.map_stride)
+        _check_candidates(raw[key], row, split)
+        settings = replace(row.settings, scales=(next(iter(raw[key].maps))[0],)) if row.kind == SIMONYAN else row.settings   # its one scale
         targets = raw[key].candidates.order[:raw[key].candidates.kept]
-        probability = with_background(enlarge(saliency(raw[key], row.settings, split.blocks), photo.shape[1::-1]))
+        probability = with_background(enlarge(saliency(raw[key], settings, split.blocks), photo.shape[1::-1]))
         if row.crf:
-            if row.settings.crf not in solvers:
-                solvers[row.settings.crf] = crf_of(photo, len(probability), row.settings.crf)
-            probability = solvers[row.settings.crf](probability)
+            field = (row.settings.crf, len(probability))
+            if field not in solvers:
+                solvers[field] = crf_of(photo, len(probability), row.settings.crf)
+            probability = solvers[field](probability)
         found[name] = label_map(probability, targets)
     return found
+
+
+def _check_candidates(raw: RawMaps, row: Row, split: Split) -> None:
+    if row.kind != SIMONYAN and len(raw.candidates.order) < min(row.settings.candidates, len(split.classes)):
+        raise Problem(f"candidates: N = {row.settings.candidates} is more than the {len(raw.candidates.order)} that raw maps were computed for; "
+                      "raise dcsm_maps.candidates (or wide) in params.yaml.")
 
 
 def _load(path: Path, kind: str) -> RawMaps:

@@ -14,6 +14,7 @@ from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional
 from lib.nets.fcn_file import read_header, save_fcn
 from lib.paths import ROOT
+from lib.problem import Problem
 from lib.training.multilabel import curves, train
 from lib.training.multilabel_settings import TrainingSettings
 
@@ -25,7 +26,7 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
     for name, settings in networks.items():
         fingerprint = _fingerprint(dataset, name, settings, seed, sources)
         weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
-        if weights.is_file() and read_header(weights)["facts"].get("fingerprint") == fingerprint and (logs / f"{name}.csv").is_file():
+        if _finished(weights, fingerprint) and (logs / f"{name}.csv").is_file():
             continue
         torch.manual_seed(seed)   # the head's first weights
         fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout)
@@ -36,6 +37,14 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
             part.write_text(curves(rows), encoding="utf-8")
         save_fcn(fcn.cpu(), weights, fingerprint=fingerprint)
         checkpoint.unlink(missing_ok=True)
+
+
+def _finished(weights: Path, fingerprint: str) -> bool:
+    """Weights that are missing or damaged are trained (again)."""
+    try:
+        return read_header(weights)["facts"].get("fingerprint") == fingerprint
+    except Problem:
+        return False
 
 
 def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, sources: list[Path]) -> str:

@@ -134,10 +134,15 @@ def _unfrozen(fcn: Fcn, frozen: str | None) -> list[nn.Module]:
     names = list(dict(fcn.trunk.body.named_modules()))
     if frozen is not None and frozen not in names:
         raise Problem(f'{fcn.name} has no module "{frozen}" to freeze up to; see its `stages`.')
-    start = 0 if frozen is None else max(i for i, name in enumerate(names) if name == frozen or name.startswith(f"{frozen}."))
-    chosen = names[start + (frozen is not None):names.index(fcn.trunk.features) + 1]
+    start = 0 if frozen is None else _last_inside(names, frozen) + 1
+    chosen = names[start:_last_inside(names, fcn.trunk.features) + 1]
     modules = dict(fcn.trunk.body.named_modules())
     return [modules[name] for name in chosen if name and next(modules[name].parameters(recurse=False), None) is not None]
+
+
+def _last_inside(names: Sequence[str], module: str) -> int:
+    """Where the last of a module's own names stands: it comes before what lies inside it."""
+    return max(i for i, name in enumerate(names) if name == module or name.startswith(f"{module}."))
 
 
 def _epoch_rows(fcn: Fcn, val: Sequence[Sample], settings: TrainingSettings, phase: str, epoch: int, losses: list[float]) -> list[dict[str, Any]]:

@@ -123,7 +123,6 @@ def test_guided_derivatives_layer_by_layer(name: str, inplace: bool) -> None:
     assert not torch.allclose(found["0"], class_gradients(looking(stages), image, classes, guided=False)["0"])   # the rule does something
 
 
-@pytest.mark.xfail(strict=True, reason="the lowest of the layers, if a rectifier gives it, has its negative derivatives cut off")
 def test_a_layer_s_derivative_does_not_depend_on_the_other_layers() -> None:
     stages, image, classes = guided_networks(False)["chain"], torch.randn(2, 3, 8, 8), torch.tensor([[0, 3], [4, 1]])
     together = class_gradients(looking(stages), image, classes)

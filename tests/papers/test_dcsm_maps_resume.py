@@ -115,7 +115,6 @@ def test_more_images_keep_those_that_are_there(run: Run) -> None:
     assert changed(folder, before) - {"blocks.json"} == {"val/p1.npz", "test/p5.npz", "test_ablations/p4.npz"}
 
 
-@pytest.mark.xfail(strict=True, reason="files beyond the number of images stay, and samples_with_maps takes whatever is there")
 def test_fewer_images_are_fewer_files(run: Run, dataset: Dataset) -> None:
     run()
     folder = run(run=replace(RUN, networks={"toy": MapsImages(val=1, test=2, ablations=1)}))

@@ -179,14 +179,12 @@ def test_layers_without_raw_maps_are_a_problem(split: Split) -> None:
         assert is_one_sentence(problem.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the row is scored with the candidates that the raw maps hold, however many it asks for")
 def test_more_candidates_than_raw_maps_are_a_problem(split: Split) -> None:
     """Else N = 4 silently gives the numbers of N = 3."""
     with pytest.raises(Problem, match="candidates"):
         score_rows(split.items, {"four": Row(replace(SETTINGS, candidates=4))}, split, "test")
 
 
-@pytest.mark.xfail(strict=True, reason="the scale of Simonyan's map is guessed from the settings of the method, not read from the file")
 def test_other_scales_of_the_method_leave_simonyans_map_alone(split: Split) -> None:
     found = score_rows(split.items, main_rows(replace(SETTINGS, scales=(250,))), split, "test")
     assert np.array_equal(found["simonyan_crf"].counts, score_rows(split.items, main_rows(SETTINGS), split, "test")["simonyan_crf"].counts)
