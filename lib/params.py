@@ -197,9 +197,11 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         _check_tier(name, block)
         _check_trainings(name, block.dcsm_train)
         _check_raw_maps(name, block)
-    for key, weights in (("rcam_constants", params.rcam_constants.weights), ("dcsm_constants", params.dcsm_constants.weights)):
-        if bad := [w for w in weights if len(w) != 2]:
-            raise Problem(f"{key}.weights: {list(bad[0])} must be a pair, bilateral and spatial.")
+    for key, pairs, names in (("rcam_constants.weights", params.rcam_constants.weights, "bilateral and spatial"),
+                              ("dcsm_constants.weights", params.dcsm_constants.weights, "bilateral and spatial"),
+                              ("dcsm_constants.kernels", params.dcsm_constants.kernels, "theta_alpha and theta_beta")):
+        if bad := [pair for pair in pairs if len(pair) != 2]:
+            raise Problem(f"{key}: {list(bad[0])} must be a pair, {names}.")
     _check_dcsm(params)
     return params
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from edited_params import DELETED, PARSED, edited
 
-from lib.params import NOTEBOOKS, TIERS, load_params
+from lib.params import NOTEBOOKS, load_params
 from lib.problem import Problem
 
 NET = "efficientnet_lite0"   # trained in tier smoke
@@ -14,6 +14,7 @@ OTHER = "vgg16_conv"         # not trained there
 ABLATIONS = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")
 FROM_MAPS = ("dcsm", "dcsm_constants", *ABLATIONS, "fcn_gbp")
 IMAGES = {"val": 1, "test": 1, "ablations": 1}
+TRAINED = ("tier.smoke.dcsm_train.networks.vgg16_conv", PARSED["tier"]["smoke"]["dcsm_train"]["networks"]["efficientnet_lite0"])
 
 
 def fault(path: Path) -> str:
@@ -83,6 +84,7 @@ def test_every_notebook_that_reads_raw_maps_is_tested_here() -> None:
      "dcsm_layers.combinations, block1: block1 is not in dcsm_maps.blocks and other_blocks (block3, block4, block5, block2)"),
     ("dcsm_constants.weights", [[1, 1], [1]], "dcsm_constants.weights: [1.0] must be a pair, bilateral and spatial."),
     ("dcsm_constants.weights", [[1, 2, 3]], "dcsm_constants.weights: [1.0, 2.0, 3.0] must be a pair"),
+    ("dcsm_constants.kernels", [[30, 10], [60]], "dcsm_constants.kernels: [60.0] must be a pair, theta_alpha and theta_beta."),
     # data sets and networks
     ("tier.smoke.dcsm.saliency_dataset", "colage", 'tier.smoke.dcsm: there is no data set "colage" in this tier; did you mean "collage"?'),
     ("tier.smoke.dcsm.saliency_dataset", "", 'tier.smoke.dcsm: there is no data set "" in this tier'),
@@ -108,20 +110,17 @@ def test_a_notebook_needs_raw_maps_of_its_networks_and_its_data_set(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_a_table_of_ablations_needs_images_for_it(tmp_path: Path, name: str) -> None:
-    """The mirror's VGG has raw maps, but not the further ones."""
-    text = fault(edited(tmp_path, f"tier.mirror.{name}.networks", [NET, OTHER]))
-    assert text == f"tier.mirror.{name}: {OTHER} has no images for it; raise tier.mirror.dcsm_maps.networks.{OTHER}.ablations."
+    """The second network has raw maps, but not the further ones."""
+    maps = (f"tier.smoke.dcsm_maps.networks.{OTHER}", IMAGES | {"ablations": 0})
+    text = fault(edited(tmp_path, f"tier.smoke.{name}.networks", [NET, OTHER], TRAINED, maps))
+    assert text == f"tier.smoke.{name}: {OTHER} has no images for it; raise tier.smoke.dcsm_maps.networks.{OTHER}.ablations."
+    for images in (IMAGES, IMAGES | {"ablations": None}):
+        load_params(edited(tmp_path, f"tier.smoke.{name}.networks", [NET, OTHER], TRAINED, (maps[0], images)))
 
 
 @pytest.mark.parametrize("key, value", [
     ("dcsm.scales", [500]), ("dcsm.blocks", ["block5"]), ("dcsm.candidates", 0), ("dcsm_maps.wide", 20), ("dcsm_top_n.numbers", [15]),
     ("dcsm_layers.combinations", ["block35", "block12345"]), ("dcsm_scales.combinations", [[300, 800]]), ("dcsm_constants.weights", [[0, 1.5]]),
-    ("tier.mirror.dcsm.saliency_dataset", "pets"), (f"tier.mirror.dcsm_maps.networks.{OTHER}.ablations", None), ("tier.smoke.fcn_gbp.images", None)])
+    ("tier.mirror.dcsm.saliency_dataset", "pets"), (f"tier.smoke.dcsm_maps.networks.{NET}.test", None), ("tier.smoke.fcn_gbp.images", None)])
 def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
     load_params(edited(tmp_path, key, value))
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_networks_that_are_trained_are_used(tier: str) -> None:
-    block = PARSED["tier"][tier]
-    assert set(block["dcsm_train"]["networks"]) == set(block["dcsm_maps"]["networks"]) == set(block["dcsm"]["networks"])

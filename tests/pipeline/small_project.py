@@ -1,15 +1,18 @@
 """A copy of the project in which the pipeline can run, with this checkout's environment and packages."""
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from lib.paths import DATA, ROOT
 
@@ -70,12 +73,12 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def interrupted(folder: Path, stage: str, stop: signal.Signals) -> str:
-    """Start the pipeline; once the notebook of `stage` has run for some seconds, send the signal as a terminal would: to all."""
+def interrupted(folder: Path, stage: str, stop: signal.Signals, *targets: str) -> str:
+    """Start the pipeline up to the targets; once the notebook of `stage` has run for some seconds, send the signal as a terminal would: to all."""
     log = folder.parent / "log.txt"
     with open(log, "w") as stream:
-        process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro"], cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL,
-                                   stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro", *targets], cwd=folder, env=environment(folder),
+                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         name = stage.split("@")[0]
         until(lambda: process.poll() is not None or f"Running stage '{stage}'" in log.read_text()
@@ -107,3 +110,40 @@ def working_in(folder: Path) -> list[str]:
         except OSError:   # gone, or somebody else's
             continue
     return found
+
+
+def metrics(folder: Path) -> dict[str, dict[str, Any]]:
+    """By notebook."""
+    return {p.stem: json.loads(p.read_text()) for p in (folder / "reports" / "smoke" / "metrics").glob("*.json")}
+
+
+def smoke(folder: Path) -> dict[str, Any]:
+    """The tier's block."""
+    return yaml.safe_load((folder / "params.yaml").read_text())["tier"]["smoke"]
+
+
+def values(results: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Where every value stands, and the value with its interval."""
+    for table, datasets in results.items():
+        for dataset, networks in datasets.items():
+            for network, rows in networks.items():
+                for row, scores in rows.items():
+                    for metric, value in scores.items():
+                        yield f"{table} {dataset} {network} {row} {metric}", value
+
+
+def changed(copy: Path) -> set[str]:
+    """Stages that DVC would run because of what was edited."""
+    return set(json.loads(python(copy, "-m", "dvc", "status", "--json").output.strip().splitlines()[-1]))
+
+
+def descendants(copy: Path, stage: str) -> set[str]:
+    """A stage and all that comes after it."""
+    return set(re.findall(r"[Ss]tage '([^']+)'", dvc(copy, "repro", "--dry", "--downstream", stage).output))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace the one place that matches."""
+    text = path.read_text(encoding="utf-8")
+    assert len(re.findall(old, text, re.MULTILINE)) == 1, old
+    path.write_text(re.sub(old, new, text, flags=re.MULTILINE), encoding="utf-8")
