@@ -59,7 +59,8 @@ def covering(samples: Sequence[Sample], classes: Sequence[str], images: int) -> 
             while queues[name] and queues[name][0].id in chosen:
                 queues[name].pop(0)
             if queues[name] and len(chosen) < images:
-                chosen[queues[name][0].id] = queues[name].pop(0)
+                sample = queues[name].pop(0)
+                chosen[sample.id] = sample
     return list(chosen.values())
 
 
