@@ -78,7 +78,8 @@ def interrupted(folder: Path, stage: str, stop: signal.Signals, *targets: str) -
     log = folder.parent / "log.txt"
     with open(log, "w") as stream:
         process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro", *targets], cwd=folder, env=environment(folder),
-                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+                                   stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a shell's background job ignores it
     try:
         name = stage.split("@")[0]
         until(lambda: process.poll() is not None or f"Running stage '{stage}'" in log.read_text()
