@@ -263,12 +263,13 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
     until(lambda: not working_in(folder), 30)
 
     interrupted(folder, "rcam_scales@smoke", signal.SIGKILL, *targets)
-    assert [p.stem for p in results.glob("metrics/*")] == ["rcam"] and not (results / "figures" / "rcam_scales").exists()
+    published = {f"{p.stem}@smoke" for p in results.glob("metrics/*")}   # DVC may take rcam_constants before rcam_scales
+    assert "rcam@smoke" in published and "rcam_scales@smoke" not in published and not (results / "figures" / "rcam_scales").exists()
     until(lambda: not working_in(folder), 30)   # the kernel, a process group of its own, has noticed
 
     done = dvc(folder, "repro", *targets)
     assert done.status == 0, done.output
-    assert done.stages == targets[1:]
+    assert set(done.stages) == set(targets) - published
     here, there = metrics(folder), metrics(project)
     assert {f"{name}@smoke" for name in here} == set(targets) == RCAM
     for name in here:
