@@ -43,6 +43,11 @@ def whole_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def digest(facts: Any) -> str:
+    """Hex SHA-256 of anything that JSON can hold: what a result follows from, to tell later whether it still does."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with whole_file(path) as part:

@@ -67,9 +67,14 @@ class SingleRun:
 
 
 @dataclass(frozen=True)
-class ConstantsRun:
+class TableRun:
+    """The same for a notebook on one data set and several networks."""
     dataset: str
     networks: list[str]
+
+
+@dataclass(frozen=True)
+class ConstantsRun(TableRun):
     images: int | None = bounded(1, None)
     batch: int = bounded(1, 1024)
 
@@ -112,25 +117,15 @@ class DcsmTopN:
 
 
 @dataclass(frozen=True)
-class DcsmRun:
+class DcsmRun(TableRun):
     """`saliency_images` of `saliency_dataset`, as notebook rcam takes them for its boxes: DCSM's row in rCAM's table 2."""
-    dataset: str
-    networks: list[str]
     saliency_dataset: str
     saliency_images: int | None = bounded(1, None)
 
 
 @dataclass(frozen=True)
-class TableRun:
-    dataset: str
-    networks: list[str]
-
-
-@dataclass(frozen=True)
-class PosterRun:
+class PosterRun(TableRun):
     """Images: those of the training split that mi-SVM learns from, and how many of the ones with raw maps are scored."""
-    dataset: str
-    networks: list[str]
     train_images: int = bounded(1, None)
     val_images: int = bounded(1, None)
     images: int | None = bounded(1, None)

@@ -27,8 +27,9 @@ def read_header(path: Path) -> dict:
         raise Problem(f"{path}: there are no such weights; train the network first (dvc repro dcsm_train).")
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {})["fcn"])
-    except (SafetensorError, KeyError, ValueError) as error:
+            header = json.loads((file.metadata() or {})["fcn"])
+        return {key: header[key] for key in ("network", "output_stride", "classes", "width", "facts")}
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise Problem(f"{path}: damaged, or not the weights of a multi-label network ({error}); train it again.") from None
 
 

@@ -4,16 +4,13 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import Tensor
 
 from lib.data.dataset import VOID, Sample
 from lib.papers.dcsm import enlarged, peaks, saliency
 from lib.papers.dcsm_maps import SIMONYAN, load_raw
 from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.dcsm_tables import Items, Split, label_maps, main_rows, simonyan
-from lib.report.figures import Picture, picture_grid
-
-SIDE = 160
+from lib.report.figures import SIDE, Picture, heat, photograph, picture_grid
 
 
 def layer_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
@@ -23,8 +20,8 @@ def layer_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
     rows = []
     for sample, path in items:
         raw = enlarged(load_raw(path), settings.map_stride)
-        one = [np.tanh(settings.alpha * peaks(raw.maps[middle, layer][0])) for layer in names.values()]
-        rows.append([_photo(sample), *(_heat(m) for m in one), _heat(sum(one) / len(one))])
+        one = [(settings.alpha * peaks(raw.maps[middle, layer][0])).tanh() for layer in names.values()]
+        rows.append([photograph(sample.photo()), *(heat(m) for m in one), heat(sum(one) / len(one))])
     return picture_grid(rows, ["image", *(f"{block}: {layer}" for block, layer in names.items()), "mean"], size=1.7)
 
 
@@ -35,8 +32,8 @@ def subtraction_grid(items: Items, split: Split, settings: DcsmSettings, classes
         raw = enlarged(load_raw(path), settings.map_stride)
         without = saliency(raw, replace(settings, candidates=0), split.blocks)
         with_ = saliency(raw, settings, split.blocks)
-        pairs = [picture for t in range(classes) for picture in (_heat(without[t]), _heat(with_[t]))]
-        rows.append([_photo(sample), *pairs, _colours(sample.mask("class_masks"))])
+        pairs = [picture for t in range(classes) for picture in (heat(without[t]), heat(with_[t]))]
+        rows.append([photograph(sample.photo()), *pairs, _colours(sample.mask("class_masks"))])
         labels.append(" | ".join(split.classes[c] for c in raw.candidates.order[:classes]))
     headings = [f"{place}: {how}" for place in ("1st", "2nd", "3rd")[:classes] for how in ("raw", "subtracted")]
     return picture_grid(rows, ["image", *headings, "truth"], labels, size=1.5)
@@ -50,7 +47,7 @@ def method_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
         plain = simonyan(settings, settings.alpha_simonyan).settings
         theirs = saliency(enlarged(load_raw(path, SIMONYAN), settings.map_stride), plain, split.blocks)
         found = label_maps(sample, path, main_rows(settings), split)
-        rows.append([_photo(sample), _heat(theirs[0]), _heat(guided[0]),
+        rows.append([photograph(sample.photo()), heat(theirs[0]), heat(guided[0]),
                      *(_colours(found[row]) for row in ("simonyan_crf", "dcsm_no_crf", "dcsm_crf")), _colours(sample.mask("class_masks"))])
         labels.append(split.classes[load_raw(path).candidates.order[0]])
     return picture_grid(rows, ["image", "Simonyan: map", "DCSM: map", "Simonyan + CRF", "DCSM", "DCSM + CRF", "truth"], labels, size=1.45)
@@ -70,14 +67,6 @@ def palette() -> np.ndarray:
             colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
     colours[VOID] = 224
     return colours
-
-
-def _photo(sample: Sample) -> Picture:
-    return np.asarray(sample.photo().resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-
-
-def _heat(values: Tensor) -> Picture:
-    return np.asarray(Image.fromarray(np.asarray(values, dtype=np.float32)).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def _colours(labels: np.ndarray) -> Picture:

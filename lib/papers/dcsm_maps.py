@@ -1,10 +1,11 @@
 """Raw maps of whole splits, computed once per network and kept as float16, one file an image: what DCSM's tables share."""
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from lib.data.dataset import Dataset, Sample
 from lib.data.subset import subset
-from lib.files import sha256, whole_file, write_json
+from lib.files import digest, sha256, whole_file, write_json
 from lib.maps.backprop import Traced
 from lib.nets.fcn import IMAGE, Fcn
 from lib.nets.fcn_file import load_fcn
@@ -22,7 +23,6 @@ from lib.nets.fold import fold_normalisation
 from lib.papers.dcsm import Candidates, RawMaps, candidates, look, pixels, strongest_is_one
 from lib.papers.dcsm_blocks import blocks, layers
 from lib.papers.dcsm_maps_settings import MapsRun, MapsSettings
-from lib.paths import ROOT
 from lib.problem import Problem
 from lib.progress import progress
 
@@ -56,7 +56,7 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
         file = weights / network / "weights.safetensors"
         fcn = fold_normalisation(load_fcn(file, network)).to(device)
         _start(folder / network, {"weights": sha256(file), "data": dataset.hash, "side": run.side, "settings": asdict(settings),
-                                  "code": {str(path.relative_to(ROOT)): sha256(path) for path in sources}})
+                                  "code": [sha256(path) for path in sources]})
         write_json(folder / network / BLOCKS, blocks(fcn.trunk))
         test = subset(dataset.split("test"), images.test)
         for split, samples, more in (("val", subset(dataset.split("val"), images.val), False), ("test", test, False),
@@ -91,7 +91,7 @@ def image_maps(fcn: Fcn, photo: Image.Image, settings: MapsSettings, side: int, 
 
 def load_raw(path: Path, kind: str = GUIDED) -> RawMaps:
     """The maps of one kind in a file."""
-    with np.load(path) as file:
+    with _opened(path) as file:
         order, kept = file["order"].tolist(), int(file["kept"])
         maps = {(int(scale), layer): torch.from_numpy(file[key].astype(np.float32))
                 for key in file.files if key.count("|") == 2 for name, scale, layer in [key.split("|")] if name == kind}
@@ -102,8 +102,17 @@ def load_raw(path: Path, kind: str = GUIDED) -> RawMaps:
 
 def load_scores(path: Path) -> np.ndarray:
     """Sigmoid class scores `(S, K)` at the main scales."""
-    with np.load(path) as file:
+    with _opened(path) as file:
         return file["scores"]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    try:
+        with np.load(path) as file:
+            yield file
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise Problem(f"{path}: raw maps that cannot be read ({error}); delete the file and run the stage dcsm_maps again.") from None
 
 
 def samples_with_maps(samples: Sequence[Sample], folder: Path) -> list[tuple[Sample, Path]]:
@@ -159,7 +168,7 @@ def _sweep(folder: Path, wanted: set[str]) -> None:
 
 def _start(folder: Path, facts: dict) -> None:
     """Empty the folder unless its maps come from the same weights, data, settings and code."""
-    print_of = {"fingerprint": hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()}
+    print_of = {"fingerprint": digest(facts)}
     path = folder / "fingerprint.json"
     if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != print_of:
         if folder.exists():

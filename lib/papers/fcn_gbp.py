@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.papers.dcsm import with_background
 from lib.papers.fcn_gbp_settings import FcnGbpSettings
 from lib.problem import Problem
 from lib.refine.crf import dense_crf
@@ -67,11 +68,6 @@ def foreground(enhanced: Tensor, settings: FcnGbpSettings) -> Tensor:
     return (settings.alpha * torch.where(share >= settings.least_map, share, 0)).tanh()
 
 
-def with_background(probability: Tensor) -> Tensor:
-    """`(1 + K, H, W)`: background, 1 - the maximum over the classes, comes first."""
-    return torch.cat([1 - probability.amax(0, keepdim=True), probability])
-
-
 @torch.inference_mode()
 def _label(photo: Image.Image, class_maps: Tensor, probability: Tensor, saliency: Tensor, kept: Sequence[int],
            settings: FcnGbpSettings) -> np.ndarray:
@@ -80,7 +76,7 @@ def _label(photo: Image.Image, class_maps: Tensor, probability: Tensor, saliency
     chosen = present(probability, settings.least_probability)
     prior = image_level_prior(class_maps, probability, settings.least_probability)[chosen]
     enhanced = enhance(_full_size(prior, size), _full_size(saliency.to(class_maps)[chosen], size).clamp(min=0), settings.enhance)
-    competing = with_background(foreground(enhanced, settings)).float().cpu().numpy()
+    competing = with_background(foreground(enhanced, settings).float().cpu().numpy())
     winner = dense_crf(np.asarray(photo.convert("RGB")), competing, settings.crf).argmax(0)
     names = [0] + [k + 1 for k, is_chosen in zip(kept, chosen.tolist()) if is_chosen]
     return np.array(names, dtype=np.uint8)[winner]

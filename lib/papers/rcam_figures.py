@@ -13,9 +13,8 @@ from lib.papers.rcam import rcam
 from lib.papers.rcam_settings import RcamSettings
 from lib.papers.rcam_shape import components
 from lib.papers.scoring import Scored, subset
-from lib.report.figures import Picture, picture_grid
+from lib.report.figures import SIDE, Picture, heat, photograph, picture_grid
 
-SIDE = 160   # pixels of a picture in a grid
 MAPS = ("cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 LABELS = ("image", "CAM₁", "CAM₂", "rCAM₁", "rCAM₂", "rCAM₃", "rCAM", "truth")
 
@@ -30,7 +29,7 @@ def contact_sheet(dataset: Dataset, split: str, images: int = 24, columns: int =
 def map_grid(network: Network, samples: Sequence[Sample], settings: RcamSettings, labels: Sequence[str] = ()) -> Figure:
     """Figures 1 and 4: every map of the method beside image and truth."""
     found = rcam(network, [s.photo() for s in samples], settings).maps
-    rows = [[_photo(s), *(_heat(found[m][i, 0].numpy()) for m in MAPS), _truth(s)] for i, s in enumerate(samples)]
+    rows = [[photograph(s.photo()), *(heat(found[m][i, 0].numpy()) for m in MAPS), _truth(s)] for i, s in enumerate(samples)]
     return picture_grid(rows, LABELS, labels or [s.id for s in samples], size=1.2)
 
 
@@ -38,8 +37,8 @@ def component_grid(network: Network, samples: Sequence[Sample], settings: RcamSe
     """Figure 3: the first three components at every level."""
     found = components(network, [s.photo() for s in samples], settings)
     columns = ["image", *(f"C{side} {k + 1}" for side in found for k in range(3))]
-    rows = [[_photo(s), *(_heat(normalise(maps[i:i + 1, k:k + 1])[0, 0].numpy(), Image.Resampling.NEAREST) for maps in found.values() for k in range(3))]
-            for i, s in enumerate(samples)]
+    rows = [[photograph(s.photo()), *(heat(normalise(maps[i:i + 1, k:k + 1])[0, 0].numpy(), Image.Resampling.NEAREST)
+                                      for maps in found.values() for k in range(3))] for i, s in enumerate(samples)]
     return picture_grid(rows, columns, size=0.95)
 
 
@@ -61,16 +60,8 @@ def extreme_grid(network: Network, samples: Sequence[Sample], scored: Scored, se
     return grids[0], grids[1]
 
 
-def _photo(sample: Sample) -> Picture:
-    return np.asarray(sample.photo().resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-
-
-def _heat(values: np.ndarray, how: Image.Resampling = Image.Resampling.BILINEAR) -> Picture:
-    return np.asarray(Image.fromarray(values.astype(np.float32)).resize((SIDE, SIDE), how))
-
-
 def _truth(sample: Sample) -> Picture:
-    return _heat(sample.foreground()[0].astype(np.float32), Image.Resampling.NEAREST)
+    return heat(sample.foreground()[0].astype(np.float32), Image.Resampling.NEAREST)
 
 
 def _outlined(sample: Sample) -> Picture:

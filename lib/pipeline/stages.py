@@ -36,27 +36,24 @@ def build_data(tier: str) -> None:
 def train_dcsm(tier: str) -> None:
     """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
     from lib.data.dataset import Dataset
-    from lib.pipeline.imports import imported_modules
     from lib.training.dcsm_train import train_networks
 
     params = load_params()
     use_mirror(params)
     block = _block(params, tier).dcsm_train
-    sources = [ROOT / name for name in ["lib/training/dcsm_train.py", *imported_modules(ROOT / "lib/training/dcsm_train.py")]]
     train_networks(Dataset(DATA / tier / block.dataset), block.networks, params.seed, BUILD / tier / "dcsm_train",
-                   REPORTS / tier / "curves" / "dcsm_train", sources)
+                   REPORTS / tier / "curves" / "dcsm_train", _sources("lib/training/dcsm_train.py"))
 
 
 def maps_dcsm(tier: str) -> None:
     """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps."""
     from lib.data.dataset import Dataset
     from lib.papers.dcsm_maps import compute
-    from lib.pipeline.imports import imported_modules
 
     params = load_params()
     block = _block(params, tier).dcsm_maps
-    sources = [ROOT / name for name in ["lib/papers/dcsm_maps.py", *imported_modules(ROOT / "lib/papers/dcsm_maps.py")]]
-    compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps", sources)
+    compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps",
+            _sources("lib/papers/dcsm_maps.py"))
 
 
 def check_sources(params: Params, tiers: list[str]) -> None:
@@ -96,6 +93,13 @@ def report(tier: str) -> None:
     render(tier, REPORTS, list(NOTEBOOKS))
     if tier != "smoke":
         update_readme(ROOT / "README.md", REPORTS)
+
+
+def _sources(module: str) -> list[Path]:
+    """A module and all of `lib` that it reaches: the code that decides what it makes."""
+    from lib.pipeline.imports import imported_modules
+
+    return [ROOT / name for name in (module, *imported_modules(ROOT / module))]
 
 
 def _block(params: Params, tier: str) -> Tier:

@@ -6,7 +6,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 COLOURS = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
+SIDE = 160   # pixels of a picture in a grid
 Picture = Image.Image | np.ndarray   # a photograph, or a heat map (H, W) in 0..1
+
+
+def photograph(photo: Image.Image) -> Picture:
+    """A photograph as a picture of a grid."""
+    return np.asarray(photo.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def heat(values: np.ndarray, how: Image.Resampling = Image.Resampling.BILINEAR) -> Picture:
+    """A map `(h, w)` in 0..1 as a picture of a grid."""
+    return np.asarray(Image.fromarray(np.asarray(values, dtype=np.float32)).resize((SIDE, SIDE), how))
 
 
 def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labels: Sequence[str] = (), size: float = 1.5) -> Figure:
@@ -18,8 +29,8 @@ def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labe
             axis = axes[r, c]
             axis.set_xticks([])
             axis.set_yticks([])
-            heat = isinstance(picture, np.ndarray) and picture.ndim == 2
-            axis.imshow(np.asarray(picture), **({"cmap": "magma", "vmin": 0, "vmax": 1} if heat else {}), aspect="auto")
+            is_heat = isinstance(picture, np.ndarray) and picture.ndim == 2
+            axis.imshow(np.asarray(picture), **({"cmap": "magma", "vmin": 0, "vmax": 1} if is_heat else {}), aspect="auto")
             if r == 0:
                 axis.set_title(columns[c], fontsize=8)
             if c == 0 and labels:

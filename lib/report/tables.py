@@ -48,13 +48,13 @@ class Grid:
 
 
 def markdown_table(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None = None,
-                   foreign: bool = True, define: bool = True) -> str:
+                   define: bool = True) -> str:
     """A table with the definitions of its metrics above it: per metric ours for each network, then the paper's value.
 
-    `columns` keeps only these metrics; with `foreign` the paper's first dataset stands in where it does not have this one;
-    `define` leaves the definitions out when they are to be read just above.
+    `columns` keeps only these metrics; the paper's first dataset stands in where it does not have this one; `define` leaves the
+    definitions out when they are to be read just above.
     """
-    grid = _grid(metrics, table, dataset, paper, columns, foreign)
+    grid = _grid(metrics, table, dataset, paper, columns)
     header = ["", *(f"{group} {name}" for group, names in grid.groups for name in names)]
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *([label, *cells] for label, cells in grid.rows)]
     body = "\n".join(markdown_row(line) for line in lines)
@@ -64,7 +64,7 @@ def markdown_table(metrics: dict[str, Any], table: str, dataset: str, paper: str
 
 def html_table(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None = None) -> str:
     """The same table as HTML, for `IPython.display.HTML` in a notebook."""
-    grid = _grid(metrics, table, dataset, paper, columns, True)
+    grid = _grid(metrics, table, dataset, paper, columns)
     spans = "".join(f'<th colspan="{len(names)}">{html.escape(group)}</th>' for group, names in grid.groups)
     names = "".join(f"<th>{html.escape(name)}</th>" for _, group in grid.groups for name in group)
     rows = "".join(f"<tr><th>{html.escape(label)}</th>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>\n"
@@ -96,25 +96,24 @@ def _sentences(metrics: Sequence[str]) -> list[str]:
     return [f"{label}: {words}" + f"; {DIRECTIONS[sign]}" * bool(sign) + "." for label, words, sign in known]
 
 
-def _grid(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None, foreign: bool) -> Grid:
+def _grid(metrics: dict[str, Any], table: str, dataset: str, paper: str | None, columns: Sequence[str] | None) -> Grid:
     networks = _networks(metrics, table, dataset)
     beside = reference(paper, table, dataset)
     printed = printed_rows(paper, table, beside)
-    shown = printed if foreign or beside in (None, dataset) else {}
     theirs = "paper" if beside in (None, dataset) else f"paper, {beside}"
     used = _used_metrics(metrics, table, dataset, paper, columns)
-    in_paper = {metric for row in shown.values() for metric in row}
+    in_paper = {metric for row in printed.values() for metric in row}
     names = list(networks) or ["ours"]
     groups = [(METRICS[m][0] if m in METRICS else m, names + [theirs] * (m in in_paper)) for m in used]
     rows = list(printed) + [row for row in _rows(networks) if row not in printed]
     marks = quoted(paper, table, beside)
     return Grid(groups, [(ROWS.get(row, row) + " (quoted)" * (row in marks),
-                          [cell for metric in used for cell in _cells(networks, row, metric, shown, in_paper)]) for row in rows])
+                          [cell for metric in used for cell in _cells(networks, row, metric, printed, in_paper)]) for row in rows])
 
 
-def _cells(networks: dict[str, Any], row: str, metric: str, shown: dict[str, dict[str, str]], in_paper: set[str]) -> list[str]:
+def _cells(networks: dict[str, Any], row: str, metric: str, printed: dict[str, dict[str, str]], in_paper: set[str]) -> list[str]:
     ours = [with_interval(rows.get(row, {}).get(metric)) for rows in networks.values()] or [EMPTY]
-    return ours + [shown.get(row, {}).get(metric, EMPTY)] * (metric in in_paper)
+    return ours + [printed.get(row, {}).get(metric, EMPTY)] * (metric in in_paper)
 
 
 def _networks(metrics: dict[str, Any], table: str, dataset: str) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,5 @@
 """The networks of DCSM, one folder each: weights.safetensors and what a run in progress needs to go on."""
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,11 +7,10 @@ import torch
 
 from lib.data.dataset import Dataset
 from lib.data.subset import subset
-from lib.files import sha256, whole_file
+from lib.files import digest, sha256, whole_file
 from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional
 from lib.nets.fcn_file import read_header, save_fcn
-from lib.paths import ROOT
 from lib.problem import Problem
 from lib.training.multilabel import curves, train
 from lib.training.multilabel_settings import TrainingSettings
@@ -49,6 +46,5 @@ def _finished(weights: Path, fingerprint: str) -> bool:
 
 def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, sources: list[Path]) -> str:
     """Of everything that the weights follow from: settings, seed, data and code."""
-    facts = {"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "data": dataset.hash,
-             "code": {str(path.relative_to(ROOT)): sha256(path) for path in sources}}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "data": dataset.hash,
+                   "code": [sha256(path) for path in sources]})

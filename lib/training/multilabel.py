@@ -164,7 +164,10 @@ def _save(fcn: Fcn, optimiser: torch.optim.Optimizer, state: Progress, path: Pat
 def _resume(fcn: Fcn, path: Path, fingerprint: str) -> tuple[Progress, dict | None]:
     if not path.is_file():
         return Progress(), None
-    saved = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        saved = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception:   # bytes that are no checkpoint can fail anywhere in the unpickling
+        raise Problem(f"{path}: a checkpoint that cannot be read; delete it, and the training starts anew.") from None
     if saved["fingerprint"] != fingerprint:   # of other settings, data or code: start anew
         return Progress(), None
     fcn.load_state_dict(saved["weights"])

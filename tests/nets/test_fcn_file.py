@@ -125,7 +125,7 @@ def test_a_damaged_file(tmp_path: Path, asked: list[bool], damage: Callable[[byt
     one_sentence(tmp_path / "w", "damaged, or not the weights of a multi-label network")
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"other": "1"}, {"fcn": "{"}])
+@pytest.mark.parametrize("metadata", [None, {}, {"other": "1"}, {"fcn": "{"}, {"fcn": "{}"}, {"fcn": "[]"}])
 def test_other_weights(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "w", metadata)
     one_sentence(tmp_path / "w", "damaged, or not the weights of a multi-label network", "train it again")

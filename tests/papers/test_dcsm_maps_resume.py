@@ -29,7 +29,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`compute` with toy networks in the place of real ones; answers with the network's folder."""
     monkeypatch.setattr(fcn_file, "load_network", toy_trunk)
-    monkeypatch.setattr(dcsm_maps, "ROOT", tmp_path)
     (tmp_path / "code.py").write_text("one")
     train(tmp_path, 4)
 
@@ -189,3 +188,10 @@ def test_a_half_file_under_a_temporary_name_is_no_map(run: Run, dataset: Dataset
     assert [s.id for s, _ in samples_with_maps(dataset.split("test"), folder / "test")] == ["p2", "p4"]
     run()
     assert contents(folder)["test/p3.npz"][1] == before["test/p3.npz"][1]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(Problem, match="a.npz: raw maps that cannot be read"):
+        load_scores(path)

@@ -73,17 +73,16 @@ def checkout(folder: Path) -> Path:
     return folder
 
 
-def interrupted(folder: Path, stage: str, stop: signal.Signals, *targets: str) -> str:
-    """Start the pipeline up to the targets; once the notebook of `stage` has run for some seconds, send the signal as a terminal would: to all."""
+def interrupted(folder: Path, stage: str, stop: signal.Signals) -> str:
+    """Start the pipeline up to `stage`; once its notebook has run for some seconds, send the signal as a terminal would: to all."""
     log = folder.parent / "log.txt"
     with open(log, "w") as stream:
-        process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro", *targets], cwd=folder, env=environment(folder),
+        process = subprocess.Popen([".venv/bin/python", "-m", "dvc", "repro", stage], cwd=folder, env=environment(folder),
                                    stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))   # a shell's background job ignores it
     try:
         name = stage.split("@")[0]
-        until(lambda: process.poll() is not None or f"Running stage '{stage}'" in log.read_text()
-              and list((folder / "build").glob(f".part-*{name}-*")), 300)
+        until(lambda: process.poll() is not None or list((folder / "build").glob(f".part-*{name}-*")), 300)
         time.sleep(5)
         assert process.poll() is None, log.read_text()
         os.killpg(process.pid, stop)

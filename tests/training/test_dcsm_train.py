@@ -35,7 +35,6 @@ class Stage:
         self.source.write_text("1")
         self.steps: dict[str, int] = {}
         self.left, self.update = 1000, multilabel._update
-        monkeypatch.setattr(dcsm_train, "ROOT", folder)
         monkeypatch.setattr(dcsm_train, "load_network", trunk)
         monkeypatch.setattr(multilabel, "_update", self._watched)
         monkeypatch.setattr(multilabel, "SAVE_EVERY", 2)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib.data.dataset import Dataset
 from lib.nets.fcn import Fcn
+from lib.problem import Problem
 from lib.training import multilabel
 from lib.training.multilabel import train
 from lib.training.multilabel_settings import TrainingSettings
@@ -154,3 +155,9 @@ def test_another_seed_is_another_training(runs: Runs) -> None:
     whole = runs("whole")
     runs.seed = 4
     assert [loss for _, loss in runs("other")[0]] != [loss for _, loss in whole[0]]
+
+
+def test_a_damaged_checkpoint_is_named(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"half of one")
+    with pytest.raises(Problem, match="checkpoint.pt: a checkpoint that cannot be read; delete it"):
+        train(tiny(), dataset.split("train"), dataset.split("val"), settings, 0, tmp_path / "checkpoint.pt", "any")
