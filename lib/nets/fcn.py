@@ -52,7 +52,7 @@ def fully_convolutional(trunk: Network, classes: Sequence[str], width: int = 0, 
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-    nn.init.normal_(head[-1].weight, std=0.001)   # the maximum over many places of anything larger would be noise
+    nn.init.normal_(head[-1].weight, std=0.01)
     return Fcn(trunk, head, classes)
 
 

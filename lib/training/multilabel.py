@@ -43,7 +43,8 @@ def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: 
           fingerprint: str) -> list[dict[str, Any]]:
     """Train in place; returns the rows of the curves. A checkpoint of the same fingerprint is gone on from, to the same losses."""
     p = targets(samples, fcn.classes)
-    _begin_with_priors(fcn, p)
+    if settings.start == "priors":
+        _start_with_priors(fcn, p)
     source = CachedViews(fcn, samples, settings) if settings.views else Photographs(fcn, samples, settings)
     state, saved = _resume(fcn, checkpoint, fingerprint)
     for phase, (name, epochs, rate) in enumerate((("head", settings.head_epochs, settings.head_rate), ("all", settings.epochs, settings.rate))):
@@ -94,13 +95,14 @@ def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
 
 
 @torch.no_grad()
-def _begin_with_priors(fcn: Fcn, p: Tensor) -> None:
-    """The last bias says how frequent each class is.
+def _start_with_priors(fcn: Fcn, p: Tensor) -> None:
+    """The last bias says how frequent each class is, and its weights next to nothing.
 
     Where a photograph shows nothing a class responds to, its score is the bias, and the maximum over places is never below it: from
-    a bias of 0 the head would first have to sink it, step by step, before the maps could say anything.
+    a bias of 0 a head on large activations (VGG's, without normalisation) first has to sink it, step by step.
     """
     present = p.sum(0)
+    fcn.head[-1].weight.mul_(0.1)
     fcn.head[-1].bias.copy_(((present + 1) / (len(p) - present + 1)).log())
 
 

@@ -12,6 +12,7 @@ class TrainingSettings:
     side        the longest side of an image, padded to a square; scaled by a ratio drawn from `ratios` for every mini-batch
     width       0: one 1x1 convolution on the trunk; else VGG's fc6, fc7 and fc8 as convolutions of that width
     frozen      module of the trunk up to which nothing is trained (null: everything is, in the second phase)
+    start       the last layer's bias: zero, or the classes' frequencies in the training images (priors)
     views       0: photographs go through the whole network; else the frozen part sees each image so many times only (ratios spread
                 evenly, every other one flipped), and training goes on from its cached outputs; needs `frozen`
     """
@@ -20,6 +21,7 @@ class TrainingSettings:
     batch: int = bounded(1, 1024)
     width: int = bounded(0, 4096)
     dropout: float = bounded(0, 0.95)
+    start: Literal["zero", "priors"] = bounded()
     frozen: str | None = bounded()
     views: int = bounded(0, 32)
     optimiser: Literal["sgd", "adamw"] = bounded()

@@ -9,7 +9,7 @@ from lib.training.multilabel_settings import TrainingSettings
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
 LABELS = [("red",), ("green",), ("blue",), ("red", "blue"), ("green", "blue"), ("red", "green"), ("red", "green", "blue"), ("blue",)]
-SETTINGS = TrainingSettings(side=64, ratios=(0.7, 1.4), batch=3, width=0, dropout=0.5, frozen=None, views=0, optimiser="adamw", head_epochs=2, epochs=2,
+SETTINGS = TrainingSettings(side=64, ratios=(0.7, 1.4), batch=3, width=0, dropout=0.5, start="zero", frozen=None, views=0, optimiser="adamw", head_epochs=2, epochs=2,
                             head_rate=1e-2, rate=1e-3, weight_decay=1e-3)
 
 

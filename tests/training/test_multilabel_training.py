@@ -152,7 +152,7 @@ def test_rates_of_head_and_trunk(dataset: Dataset, tiny: Callable[..., Fcn], set
 
 
 def test_the_loss_goes_down_and_classes_are_told_apart(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path) -> None:
-    given = dataclasses.replace(settings, batch=2, dropout=0.0, ratios=(1.0, 1.0), head_epochs=20, epochs=40, head_rate=0.05, rate=0.005)
+    given = dataclasses.replace(settings, batch=2, dropout=0.0, ratios=(1.0, 1.0), head_epochs=5, epochs=40, head_rate=0.05, rate=0.005)
     fcn = tiny(given)
     rows = run(fcn, dataset, given, tmp_path, seed=1)
     assert np.mean([row["loss"] for row in rows[-4:]]) < 0.1 * np.mean([row["loss"] for row in rows[:4]])
@@ -162,7 +162,7 @@ def test_the_loss_goes_down_and_classes_are_told_apart(dataset: Dataset, tiny: C
 
 def test_a_loss_that_is_not_finite_is_one_sentence(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path) -> None:
     fcn = tiny()
-    fcn.head[-1].weight.data[1] = math.nan
+    fcn.head[-1].bias.data[1] = math.nan
     with pytest.raises(Problem, match="^toy: the loss is no longer finite in epoch 1, step 1; lower the learning rate.$"):
         run(fcn, dataset, settings, tmp_path)
     with pytest.raises(Problem, match="^toy: the loss is no longer finite in epoch 1, step [23]; lower the learning rate.$"):
@@ -211,5 +211,5 @@ def test_training_begins_with_how_frequent_each_class_is(mirrored: Dataset, tiny
     """Of three images red and green are on one, blue on two: (1 + 1) / (3 + 2) and (2 + 1) / (3 + 2)."""
     fcn, few = tiny(), mirrored.split("train")[:3]
     assert [sum(name in sample.labels for sample in few) for name in fcn.classes] == [1, 1, 2]
-    train(fcn, few, mirrored.split("val"), dataclasses.replace(settings, head_epochs=0, epochs=0), 0, tmp_path / "c.pt", "f")
+    train(fcn, few, mirrored.split("val"), dataclasses.replace(settings, start="priors", head_epochs=0, epochs=0), 0, tmp_path / "c.pt", "f")
     assert torch.allclose(fcn.head[-1].bias.sigmoid(), torch.tensor([0.4, 0.4, 0.6]))
