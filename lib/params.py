@@ -94,6 +94,7 @@ class DcsmConstants:
     alphas_simonyan: list[float] = bounded(1e-6, 1000)
     kernels: list[tuple[float, ...]] = bounded(0.1, 1000)
     weights: list[tuple[float, ...]] = bounded(0, 100)
+    thresholds: list[float] = bounded(0, 1)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ def baselines(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
     return {f"simonyan_{alpha:g}": simonyan(settings, alpha) for alpha in grid.alphas_simonyan}
 
 
+def thresholds(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
+    """The score above which a class is in the image, among those with raw maps."""
+    return {f"{threshold:g}": Row(settings, targets=threshold) for threshold in grid.thresholds}
+
+
 def table(confusions: Mapping[str, Confusions], split: Split, chance: Bootstrap, seed: int) -> dict[str, dict]:
     """mIoU over the background and the classes that the validation images are labelled with."""
     shown = [0, *(i + 1 for i, name in enumerate(split.classes) if any(name in sample.labels for sample, _ in split.val))]

@@ -1,7 +1,8 @@
 """The tables of the DCSM notebooks: rows are ways of turning the same raw maps into a segmentation, scored on the same images."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from lib.metrics.bootstrap import compare, draws, interval, summarise
 from lib.metrics.miou import Confusions, confusion
 from lib.metrics.multilabel import multilabel_scores
 from lib.nets.fcn import IMAGE, Fcn
-from lib.papers.dcsm import RawMaps, enlarge, enlarged, label_map, saliency, with_background
+from lib.papers.dcsm import Candidates, RawMaps, enlarge, enlarged, label_map, saliency, with_background
 from lib.papers.dcsm_blocks import blocks
 from lib.papers.dcsm_maps import ABLATIONS, BLOCKS, GUIDED, PLAIN, SIMONYAN, WIDE, image_maps, load_raw, load_scores, samples_with_maps, write
 from lib.papers.dcsm_maps_settings import MapsSettings
@@ -26,10 +27,15 @@ Items = Sequence[tuple[Sample, Path]]   # images with the files of their raw map
 
 @dataclass(frozen=True)
 class Row:
-    """One way: which raw maps, how they are put together, with the CRF or without."""
+    """One way: which raw maps, how they are put together, with the CRF or without, and for which classes.
+
+    `targets` None: those that were kept when the raw maps were computed; a number: those whose score exceeds it; "truth": those that
+    the image is labelled with. Of the last two only candidates, which have raw maps, can be meant.
+    """
     settings: DcsmSettings
     kind: str = GUIDED
     crf: bool = True
+    targets: float | Literal["truth"] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,10 @@ def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split
         if key not in raw:
             raw[key] = enlarged(_load(path, row.kind), row.settings.map_stride)
         _check_candidates(raw[key], row, split)
+        here = raw[key] if row.targets is None else retargeted(raw[key], _wanted(row.targets, sample, path, split))
         settings = replace(row.settings, scales=(next(iter(raw[key].maps))[0],)) if row.kind == SIMONYAN else row.settings   # its one scale
-        targets = raw[key].candidates.order[:raw[key].candidates.kept]
-        probability = with_background(enlarge(saliency(raw[key], settings, split.blocks), photo.shape[1::-1]))
+        targets = here.candidates.order[:here.candidates.kept]
+        probability = with_background(enlarge(saliency(here, settings, split.blocks), photo.shape[1::-1]))
         if row.crf:
             field = (row.settings.crf, len(probability))
             if field not in solvers:
@@ -88,6 +95,21 @@ def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split
             probability = solvers[field](probability)
         found[name] = label_map(probability, targets)
     return found
+
+
+def retargeted(raw: RawMaps, wanted: Collection[int]) -> RawMaps:
+    """The same raw maps with other classes as targets: the candidates among `wanted`, in their order, or the best one if there are none."""
+    order = raw.candidates.order
+    first = [c for c in order if c in wanted] or order[:1]
+    again = first + [c for c in order if c not in first]
+    places = [order.index(c) for c in again]
+    return replace(raw, maps={key: maps[places] for key, maps in raw.maps.items()}, candidates=Candidates(again, len(first)))
+
+
+def _wanted(targets: float | Literal["truth"], sample: Sample, path: Path, split: Split) -> list[int]:
+    if targets == "truth":
+        return [split.classes.index(name) for name in sample.labels]
+    return np.flatnonzero(load_scores(path).max(0) > targets).tolist()
 
 
 def _check_candidates(raw: RawMaps, row: Row, split: Split) -> None:
@@ -135,6 +157,11 @@ def main_rows(settings: DcsmSettings) -> dict[str, Row]:
     """Tables 1 and 6: the method without and with the CRF (also with the paper's constants of it), and Simonyan's maps."""
     return {"dcsm_no_crf": Row(settings, crf=False), "dcsm_crf": Row(settings),
             "dcsm_paper_crf": Row(replace(settings, crf=settings.crf_paper)), "simonyan_crf": simonyan(settings, settings.alpha_simonyan)}
+
+
+def limit_rows(settings: DcsmSettings) -> dict[str, Row]:
+    """What a better classifier would be worth: the classes of the image's labels in place of those that the network finds."""
+    return {"dcsm_crf": Row(settings), "dcsm_true_labels": Row(settings, targets="truth")}
 
 
 def simonyan(settings: DcsmSettings, alpha: float) -> Row:

@@ -34,7 +34,7 @@ DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: ""}
 ROWS = {"g_weak": "G-Weak", "cam1": "CAM₁", "cam2": "CAM₂", "rcam1": "rCAM₁", "rcam2": "rCAM₂", "rcam3": "rCAM₃", "rcam": "rCAM",
         "rcam_box": "rCAM_Box",
         "rcam_cited": "rCAM, cited CRF weights", "dcsm": "DCSM", "dcsm_no_crf": "DCSM without CRF", "dcsm_crf": "DCSM with CRF",
-        "dcsm_paper_crf": "DCSM with the paper's CRF constants",
+        "dcsm_paper_crf": "DCSM with the paper's CRF constants", "dcsm_true_labels": "DCSM with CRF, classes from the true labels",
         "simonyan_crf": "Simonyan with CRF", "bp": "BP", "guided_bp": "guided BP", "fcn_gbp": "FCN + GBP", "zof_gbp": "ZOF + GBP",
         "fcn_mcg": "FCN + proposals", "mil_fcn": "MIL-FCN", "em_adapt": "EM-Adapt", "mil_sppxl": "MIL-sppxl", "mil_bb": "MIL-bb",
         "mil_seg": "MIL-seg", "stc": "STC", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}

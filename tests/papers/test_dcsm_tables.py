@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from dcsm_toys import BLOCKS, CLASSES, MAPS, RUN, SETTINGS, is_one_sentence, toy_dataset, toy_fcn, toy_trunk
 from lib.data.dataset import Dataset, Sample
 from lib.metrics.miou import Confusions
 from lib.nets import fcn_file
 from lib.nets.fcn_file import save_fcn
-from lib.papers.dcsm import RawMaps, Segmentation, segment
+from lib.papers.dcsm import Candidates, RawMaps, Segmentation, segment
 from lib.papers.dcsm_maps import compute, load_raw
 from lib.papers.dcsm_settings import DcsmSettings
-from lib.papers.dcsm_tables import (Row, Split, alpha_rows, backprop_rows, layer_rows, main_rows, open_split, scale_rows, score_rows,
-                                    simonyan, table, top_n_rows)
+from lib.papers.dcsm_tables import (Row, Split, alpha_rows, backprop_rows, label_maps, layer_rows, main_rows, open_split, retargeted, scale_rows,
+                                    score_rows, simonyan, table, top_n_rows)
 from lib.problem import Problem
 
 ALL = {**BLOCKS, "image": ("image",)}
@@ -216,3 +217,26 @@ def test_table_of_a_split_repeats_with_its_seed(split: Split) -> None:
     union = total.sum(0) + total.sum(1) - np.diag(total)
     expected = np.mean(100 * np.diag(total)[union > 0] / union[union > 0])
     assert table(found, [], 50, 0.95, 3)[0]["dcsm_crf"]["miou"]["mean"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_other_targets_come_first_and_the_maps_with_them() -> None:
+    raw = RawMaps({(500, "a"): torch.arange(4.0)[:, None, None].expand(4, 2, 3)}, Candidates([7, 2, 5, 0], 1), (3, 2))
+    found = retargeted(raw, [0, 2, 9])
+    assert found.candidates == ([2, 0, 7, 5], 2) and found.maps[500, "a"][:, 0, 0].tolist() == [1, 3, 0, 2]
+    assert retargeted(raw, [9]).candidates == ([7, 2, 5, 0], 1)   # none of them: the best one
+    assert raw.candidates == ([7, 2, 5, 0], 1)
+
+
+def test_rows_with_other_targets(split: Split) -> None:
+    """At the threshold that the raw maps were computed with, the same; above every score the best class alone; true labels as they are."""
+    for sample, path in split.items:
+        order = load_raw(path).candidates.order
+        rows = {"kept": Row(SETTINGS, crf=False), "same": Row(SETTINGS, crf=False, targets=MAPS.threshold), "best": Row(SETTINGS, crf=False, targets=1.0),
+                "all": Row(SETTINGS, crf=False, targets=0.0), "truth": Row(SETTINGS, crf=False, targets="truth")}
+        found = label_maps(sample, path, rows, split)
+        assert np.array_equal(found["kept"], found["same"])
+        assert set(np.unique(found["best"])) <= {0, order[0] + 1}
+        assert set(np.unique(found["all"])) <= {0, *(c + 1 for c in order)}
+        true = [c for c in order if split.classes[c] in sample.labels] or order[:1]
+        raw = retargeted(load_raw(path), true)
+        assert np.array_equal(found["truth"], by_hand(sample, raw, SETTINGS).labels_no_crf)
