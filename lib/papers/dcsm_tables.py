@@ -134,6 +134,14 @@ def table(confusions: Mapping[str, Confusions], pairs: Sequence[tuple[str, str]]
     return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
 
 
+def on_common_images(confusions: Mapping[str, Mapping[str, Confusions]], splits: Mapping[str, Split]) -> dict[str, dict[str, Confusions]]:
+    """{network: {row: ...}} of the images that every network was run on, in one order: then networks can be compared."""
+    places = {network: {sample.id: place for place, (sample, _) in enumerate(splits[network].items)} for network in confusions}
+    shared = [id for id in next(iter(places.values())) if all(id in known for known in places.values())]
+    return {network: {row: Confusions(found.counts[[places[network][id] for id in shared]]) for row, found in rows.items()}
+            for network, rows in confusions.items()}
+
+
 def class_table(confusions: Mapping[str, Confusions], names: Mapping[str, str], classes: Sequence[str], samples: int, level: float,
                 seed: int) -> dict[str, dict]:
     """{class: {metric: interval}} for rows of `confusions` under the metric names given; classes without truth or prediction are left out."""

@@ -68,10 +68,18 @@ def _tier(reports: Path, tier: str, metrics: dict[str, dict[str, Any]]) -> str:
 def _table(folder: str, notebook: str, metrics: dict[str, Any], define: bool) -> str:
     table, columns = TABLES[notebook]
     dataset = next(iter(metrics["results"][table]))
-    images = metrics.get("counts", {}).get(dataset, {}).get("images", metrics.get("n_images"))
     paper = reported(notebook)
     theirs = notebook if reference(notebook, table, dataset) == dataset else None   # on other images the paper's values say little
-    lines = [f"#### {paper['title']} ({paper['venue']}): {title(table)} on {dataset}, {images} images", "",
+    lines = [f"#### {paper['title']} ({paper['venue']}): {title(table)} on {dataset}, {_images(metrics, table, dataset)}", "",
              markdown_table(metrics, table, dataset, theirs, columns=columns, define=define)]
     maps_first = sorted(metrics.get("figures", []), key=lambda figure: not figure["file"].endswith("/maps.png"))
     return "\n".join(lines + [f"![{figure['caption']}]({folder}/{figure['file']})\n" for figure in maps_first[:1]])
+
+
+def _images(metrics: dict[str, Any], table: str, dataset: str) -> str:
+    """How many images a table is about; of every network, where they differ."""
+    counts = metrics.get("counts", {}).get(dataset, {})
+    own = {network: counts[f"images_{network}"] for network in metrics["results"][table][dataset] if f"images_{network}" in counts}
+    if len(set(own.values())) < 2:
+        return f"{counts.get('images', next(iter(own.values()), metrics.get('n_images')))} images"
+    return ", ".join(f"{number} images for {network}" for network, number in own.items())

@@ -15,8 +15,8 @@ from lib.nets.fcn_file import save_fcn
 from lib.papers.dcsm import Candidates, RawMaps, Segmentation, segment
 from lib.papers.dcsm_maps import compute, load_raw
 from lib.papers.dcsm_settings import DcsmSettings
-from lib.papers.dcsm_tables import (Row, Split, alpha_rows, backprop_rows, label_maps, layer_rows, main_rows, open_split, retargeted, scale_rows,
-                                    score_rows, simonyan, table, top_n_rows)
+from lib.papers.dcsm_tables import (Row, Split, alpha_rows, backprop_rows, label_maps, layer_rows, main_rows, on_common_images, open_split, retargeted,
+                                    scale_rows, score_rows, simonyan, table, top_n_rows)
 from lib.problem import Problem
 
 ALL = {**BLOCKS, "image": ("image",)}
@@ -240,3 +240,11 @@ def test_rows_with_other_targets(split: Split) -> None:
         true = [c for c in order if split.classes[c] in sample.labels] or order[:1]
         raw = retargeted(load_raw(path), true)
         assert np.array_equal(found["truth"], by_hand(sample, raw, SETTINGS).labels_no_crf)
+
+
+def test_networks_are_compared_on_the_images_of_both(split: Split) -> None:
+    """The other network saw the images in another order, and not the second one."""
+    counts = np.arange(3 * 4).reshape(3, 2, 2)
+    other = replace(split, items=[split.items[2], split.items[0]])
+    found = on_common_images({"a": {"row": Confusions(counts)}, "b": {"row": Confusions(10 * counts[[2, 0]])}}, {"a": split, "b": other})
+    assert np.array_equal(found["a"]["row"].counts, counts[[0, 2]]) and np.array_equal(found["b"]["row"].counts, 10 * counts[[0, 2]])

@@ -85,3 +85,13 @@ def test_markers_that_are_missing_or_crossed(tmp_path: Path, text: str) -> None:
     with pytest.raises(Problem, match="once each"):
         update_readme(tmp_path / "README.md", tmp_path)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_networks_on_different_images_say_so(tmp_path: Path, metrics: Build, stored: Store) -> None:
+    found = metrics({"dcsm_crf": {"miou": (38, 36, 40)}}, table="table6_val", dataset="voc", counts={"voc": {"images_net": 353, "images_big": 100}})
+    found["results"]["table6_val"]["voc"]["big"] = found["results"]["table6_val"]["voc"]["net"]
+    stored(tmp_path / "reports", "mirror", "dcsm", found)
+    assert f"{DCSM} on voc, 353 images for net, 100 images for big" in headline(tmp_path / "reports")
+    found["counts"]["voc"]["images_big"] = 353
+    stored(tmp_path / "reports", "mirror", "dcsm", found)
+    assert f"{DCSM} on voc, 353 images\n" in headline(tmp_path / "reports")
