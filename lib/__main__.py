@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="python -m lib", description=__doc__, epilog=EXAMPLES, formatter_class=raw)
     commands = main.add_subparsers(dest="command", required=True, metavar="COMMAND")
     segment = commands.add_parser("segment", help="heat maps, masks and overlays of photographs",
-                                  description="Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own size.")
+                                  description="Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own size; dcsm also "
+                                              "NAME_classes.png, and prints the classes.")
     segment.add_argument("method", help="dcsm, rcam, rcam_box, or a step of rcam: g_weak, cam1, cam2, rcam1, rcam2, rcam3")
     segment.add_argument("input", type=Path, help="a photograph, or a folder of them")
     segment.add_argument("--out", type=Path, required=True, help="folder for the results; what is there already is not computed again")
@@ -33,13 +34,13 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("method", help="rcam (its table 1), rcam_box (its table 2) or dcsm (its table 6)")
     evaluate.add_argument("--data", type=Path, required=True, help="a dataset folder")
     evaluate.add_argument("--split", default="test", help="which split (default test)")
-    evaluate.add_argument("--images", type=int, help="only so many, spread evenly (default all)")
+    evaluate.add_argument("--images", type=_count, help="only so many, spread evenly (default all)")
     evaluate.add_argument("--json", type=Path, help="write the scores there")
     for command in (segment, evaluate):
         command.add_argument("--network", help="a network of lib.nets (default the tier's first)")
         command.add_argument("--tier", default="collage", help="whose networks, sizes and batches (default collage)")
         command.add_argument("--weights", type=Path, help="dcsm: a trained network's file (default what the tier's training stage left)")
-        command.add_argument("--batch", type=int, help="images at a time")
+        command.add_argument("--batch", type=_count, help="images at a time")
     data = commands.add_parser("data", help="build or check a dataset folder").add_subparsers(dest="action", required=True, metavar="ACTION")
     data.add_parser("check", help="compare every file with the manifest").add_argument("folder", type=Path)
     collage = data.add_parser("collage", help="compose images with exact truth from Debian's cut-outs and wallpapers")
@@ -54,6 +55,13 @@ def parser() -> argparse.ArgumentParser:
         importer.add_argument("--source", type=Path, help="the folder it lies in" + " (default $MIRROR)" * (action == "mirror"))
     commands.add_parser("params", help="check params.yaml")
     return main
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} must be at least 1")
+    return number
 
 
 def main(words: list[str] | None = None) -> int:

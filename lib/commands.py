@@ -2,7 +2,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lib.data.dataset import Dataset, Sample
     from lib.nets.fcn import Fcn
+    from lib.papers.dcsm_settings import DcsmSettings
 
 STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -28,14 +29,16 @@ def segment(args: argparse.Namespace) -> None:
     """Heat map, mask and overlay of every photograph; those already there are left as they are."""
     if not 0 < args.threshold <= 1:
         raise Problem(f"--threshold: {args.threshold} is out of range, it must be above 0 and at most 1.")
-    heat_maps = _method(args)
+    maps_of = _method(args)
     todo = [path for path in _photographs(args.input) if not (args.out / f"{path.stem}_overlay.jpg").exists()]
     size = args.batch or 4
     for start in progress(range(0, len(todo), size), "segmenting"):
         paths = todo[start:start + size]
         photos = [read_rgb(path) for path in paths]
-        for path, photo, heat in zip(paths, photos, heat_maps(photos)):
-            _write_maps(args.out, path.stem, photo, heat, args.threshold)
+        for path, photo, found in zip(paths, photos, maps_of(photos)):
+            _write_maps(args.out, path.stem, photo, found, args.threshold)
+            if found.names:
+                print(f"{path.name}: {', '.join(found.names)}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -81,11 +84,13 @@ def _evaluate_dcsm(args: argparse.Namespace, dataset: "Dataset", samples: Sequen
     fcn, side, chance = _trained(args), params.tier[args.tier].dcsm_maps.side, params.bootstrap
     if list(fcn.classes) != dataset.classes:
         raise Problem(f"{args.data}: its classes are not those that the network was trained on; give --weights that were trained on them.")
+    for sample in samples:
+        sample.mask("class_masks")   # one that is missing is named before the expensive part
     with tempfile.TemporaryDirectory() as folder:
         split = dcsm_tables.write_split(fcn, samples, params.dcsm_maps, side, Path(folder))
         rows = {name: row for name, row in dcsm_tables.main_rows(params.dcsm).items() if row.kind == dcsm_maps.GUIDED}
         found = dcsm_tables.score_rows(split.items, rows, split, "segmenting")
-    return fcn.name, f"{len(samples)} images", dcsm_tables.table(found, [], chance.samples, chance.level, params.seed)[0]
+    return fcn.name, f"{len(samples)} images", dcsm_tables.table(found, split.items, dataset.classes, [], chance.samples, chance.level, params.seed)[0]
 
 
 def data(args: argparse.Namespace) -> None:
@@ -111,15 +116,20 @@ def params(_: argparse.Namespace) -> None:
     print(f"params.yaml is valid; active tiers: {', '.join(load_params().tiers)}.")
 
 
-def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Sequence["Tensor"]]:
-    """Photographs -> one foreground map `(1, h, w)` each."""
+class Found(NamedTuple):
+    """Of one photograph: foreground `(1, h, w)`; where the method tells classes apart, their numbers + 1 `(H, W)` and names."""
+    heat: "Tensor"
+    labels: np.ndarray | None = None
+    names: Sequence[str] = ()
+
+
+def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Sequence[Found]]:
+    """Photographs -> what is found in each."""
     if args.method not in (known := (*STEPS, "rcam_box", "dcsm")):
         raise Problem(f'segment: there is no method "{args.method}"{nearest(args.method, known)}')
     if args.method == "dcsm":
-        from lib.papers.dcsm_saliency import foreground
-
         params, fcn = load_params(), _trained(args)
-        return lambda photos: [foreground(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side)[0] for photo in photos]
+        return lambda photos: [_dcsm(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side) for photo in photos]
     from lib.papers.rcam import rcam
     from lib.papers.rcam_box import rcam_box
     from lib.papers.rcam_tables import open_network
@@ -127,8 +137,18 @@ def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Seque
     settings = load_params().rcam
     network = open_network(args.network or "efficientnet_lite0", settings)
     if args.method == "rcam_box":
-        return lambda photos: rcam_box(network, photos, settings)
-    return lambda photos: rcam(network, photos, settings).maps[args.method]
+        return lambda photos: [Found(heat) for heat in rcam_box(network, photos, settings)]
+    return lambda photos: [Found(heat) for heat in rcam(network, photos, settings).maps[args.method]]
+
+
+def _dcsm(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
+    import torch
+
+    from lib.papers.dcsm import label_map
+    from lib.papers.dcsm_saliency import marginals
+
+    probability, targets = marginals(fcn, photo, settings, side)
+    return Found(torch.from_numpy(1 - probability[:1]), label_map(probability, targets), [fcn.classes[target] for target in targets])
 
 
 def _trained(args: argparse.Namespace) -> "Fcn":
@@ -141,7 +161,8 @@ def _trained(args: argparse.Namespace) -> "Fcn":
     if args.tier not in (tiers := load_params().tier):
         raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, tiers)}')
     name = args.network or next(iter(tiers[args.tier].dcsm_train.networks))
-    return fold_normalisation(load_fcn(args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors")).to(default_device())
+    weights = args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors"
+    return fold_normalisation(load_fcn(weights, args.network)).to(default_device())
 
 
 def _photographs(source: Path) -> list[Path]:
@@ -157,14 +178,19 @@ def _photographs(source: Path) -> list[Path]:
     return found
 
 
-def _write_maps(folder: Path, name: str, photo: Image.Image, heat: "Tensor", threshold: float) -> None:
-    """NAME_heat.png, NAME_mask.png and, last, NAME_overlay.jpg: the others exist whenever it does."""
+def _write_maps(folder: Path, name: str, photo: Image.Image, found: Found, threshold: float) -> None:
+    """NAME_heat.png, NAME_mask.png, NAME_classes.png where there are any, and, last, NAME_overlay.jpg: the others exist whenever it does."""
     from matplotlib import colormaps
 
-    values = np.asarray(Image.fromarray(heat[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
+    from lib.report.figures import palette
+
+    values = np.asarray(Image.fromarray(found.heat[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
     colour = Image.fromarray(np.uint8(255 * colormaps["magma"](values)[..., :3]))
-    pictures = {"heat.png": Image.fromarray(np.uint8(np.round(255 * values))), "mask.png": Image.fromarray(np.uint8(255 * (values >= threshold))),
-                "overlay.jpg": Image.blend(photo, colour, 0.55)}
+    pictures = {"heat.png": Image.fromarray(np.uint8(np.round(255 * values))), "mask.png": Image.fromarray(np.uint8(255 * (values >= threshold)))}
+    if found.labels is not None:
+        pictures["classes.png"] = Image.fromarray(found.labels, "P")
+        pictures["classes.png"].putpalette(palette().ravel().tolist())
+    pictures["overlay.jpg"] = Image.blend(photo, colour, 0.55)
     for ending, picture in pictures.items():
         with whole_file(folder / f"{name}_{ending}") as part:
             picture.save(part)

@@ -9,7 +9,7 @@ import yaml
 
 from lib.papers.dcsm_maps_settings import MapsRun, MapsSettings
 from lib.papers.dcsm_settings import DcsmSettings
-from lib.papers.fcn_gbp_settings import FcnGbpSettings
+from lib.papers.fcn_gbp_settings import FcnGbpGrid
 from lib.papers.rcam_settings import RcamSettings
 from lib.paths import ROOT
 from lib.problem import Problem, nearest
@@ -119,9 +119,8 @@ class DcsmTopN:
 
 @dataclass(frozen=True)
 class DcsmRun(TableRun):
-    """`saliency_images` of `saliency_dataset`, as notebook rcam takes them for its boxes: DCSM's row in rCAM's table 2."""
+    """`saliency_dataset`: DCSM's row in rCAM's table 2, on the images on which notebook rcam runs its boxes."""
     saliency_dataset: str
-    saliency_images: int | None = bounded(1, None)
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ class Params:
     dcsm_layers: DcsmLayers = bounded()
     dcsm_scales: DcsmScales = bounded()
     dcsm_top_n: DcsmTopN = bounded()
-    fcn_gbp: FcnGbpSettings = bounded()
+    fcn_gbp: FcnGbpGrid = bounded()
     tier: dict[str, Tier] = bounded()
 
 

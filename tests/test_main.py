@@ -88,22 +88,42 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_segment_dcsm_is_the_foreground_of_the_method(build: Path, tmp_path: Path) -> None:
+def test_segment_dcsm_is_the_method(build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its foreground after the CRF, in the photograph's own size, and its classes in VOC's colours."""
     from lib.nets.fcn_file import load_fcn
     from lib.nets.fold import fold_normalisation
-    from lib.papers.dcsm_saliency import foreground
+    from lib.papers.dcsm import dcsm
+    from lib.papers.dcsm_saliency import marginals
     from lib.params import load_params
 
     photo, params = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB"), load_params()
     photo.save(tmp_path / "a.png")
     out = tmp_path / "o"
     assert main(["segment", "dcsm", str(tmp_path / "a.png"), "--out", str(out), "--tier", "smoke", "--weights", str(build / TRAINED)]) == 0
-    assert sorted(p.name for p in out.iterdir()) == ["a_heat.png", "a_mask.png", "a_overlay.jpg"]
+    assert sorted(p.name for p in out.iterdir()) == ["a_classes.png", "a_heat.png", "a_mask.png", "a_overlay.jpg"]
     heat = np.asarray(Image.open(out / "a_heat.png"))
     fcn = fold_normalisation(load_fcn(build / TRAINED))
-    expected = foreground(fcn, photo, params.dcsm, params.tier["smoke"].dcsm_maps.side)[0, 0].numpy()
-    expected = 255 * np.asarray(Image.fromarray(expected).resize((70, 50), Image.Resampling.BILINEAR))
+    side = params.tier["smoke"].dcsm_maps.side
+    expected = 255 * (1 - marginals(fcn, photo, params.dcsm, side)[0][0])
     assert heat.shape == (50, 70) and np.abs(heat - expected).max() < 1 and heat.max() > heat.min()
+    found, classes = dcsm(fcn, photo, params.dcsm, side), Image.open(out / "a_classes.png")
+    assert np.array_equal(np.asarray(classes), found.labels) and classes.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+    assert capsys.readouterr().out == f"a.png: {', '.join(fcn.classes[t] for t in found.targets)}\n"
+
+
+def test_files_in_the_way_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (tmp_path / "o").write_text("not a folder")
+    assert main(["segment", "cam1", str(tmp_path / "a.png"), "--out", str(tmp_path / "o")]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith(f"{tmp_path / 'o'}"), lines
+
+
+@pytest.mark.parametrize("words", ["segment cam1 a.png --out o --batch 0", "evaluate rcam --data d --images -3"])
+def test_counts_start_at_one(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words.split())
+    assert "must be at least 1" in capsys.readouterr().err
 
 
 def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +145,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
     dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, [])
     split = dcsm_tables.open_split(dataset, folder / "efficientnet_lite0")
     scored = dcsm_tables.score_rows(split.items, dcsm_tables.main_rows(params.dcsm), split, "as in the notebook")
-    rows, _ = dcsm_tables.table(scored, [], params.bootstrap.samples, params.bootstrap.level, params.seed)
+    rows, _ = dcsm_tables.table(scored, split.items, dataset.classes, [], params.bootstrap.samples, params.bootstrap.level, params.seed)
     assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]   # Simonyan's maps are another method
     assert all(found["results"][row] == rows[row] for row in found["results"])
 

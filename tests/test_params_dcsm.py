@@ -48,9 +48,8 @@ def test_every_notebook_that_reads_raw_maps_is_tested_here() -> None:
     ("dcsm_layers.combinations", [345], "dcsm_layers.combinations[0]: must be a word, not 345"),
     ("dcsm_scales.combinations", [400, 500], "dcsm_scales.combinations[0]: must be a list with at least one entry, not 400"),
     ("dcsm_top_n.numbers", [], "dcsm_top_n.numbers: must be a list with at least one entry, not empty"),
-    ("fcn_gbp.enhance", "sum", 'fcn_gbp.enhance: "sum" is not a choice (known: product, geometric)'),
+    ("fcn_gbp.enhance", ["sum"], 'fcn_gbp.enhance[0]: "sum" is not a choice (known: product, geometric)'),
     ("fcn_gbp.zof.balanced", 1, "fcn_gbp.zof.balanced: must be true or false, not 1"),
-    ("tier.smoke.dcsm.saliency_images", "all", 'tier.smoke.dcsm.saliency_images: must be a whole number, not "all"'),
     # out of range
     ("dcsm.alpha", 0, "dcsm.alpha: 0.0 is out of range, it must be between 1e-06 and 1000"),
     ("dcsm.alpha", math.nan, "dcsm.alpha: nan is out of range"),

@@ -1,10 +1,18 @@
 """How well a network tells which classes an image holds: average precision, exact sets, best class (DCSM, section 4.4, note 1)."""
+from collections.abc import Sequence
+
 import numpy as np
 
+from lib.data.dataset import Sample
 from lib.metrics.miou import mean_of_known
 from lib.problem import Problem
 
 PRESENT = 0.5   # a class counts as found when its score exceeds this (DCSM, section 3.3)
+
+
+def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
+    """Which classes each image is labelled with, boolean `(N, K)`."""
+    return np.array([[name in sample.labels for name in classes] for sample in samples])
 
 
 def multilabel_scores(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,11 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from lib.metrics.bootstrap import draws, summarise
-from lib.metrics.miou import Confusions
 from lib.papers.dcsm_settings import DcsmSettings
-from lib.papers.dcsm_tables import Row, Split, simonyan
-from lib.params import Bootstrap, DcsmConstants
+from lib.papers.dcsm_tables import Row, simonyan
+from lib.params import DcsmConstants
 
 
 def readings(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
@@ -36,13 +34,6 @@ def baselines(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
 def thresholds(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:
     """The score above which a class is in the image, among those with raw maps."""
     return {f"{threshold:g}": Row(settings, targets=threshold) for threshold in grid.thresholds}
-
-
-def table(confusions: Mapping[str, Confusions], split: Split, chance: Bootstrap, seed: int) -> dict[str, dict]:
-    """mIoU over the background and the classes that the validation images are labelled with."""
-    shown = [0, *(i + 1 for i, name in enumerate(split.classes) if any(name in sample.labels for sample, _ in split.val))]
-    weights = draws(len(split.val), chance.samples, seed)
-    return summarise({row: found.scores(weights, shown) for row, found in confusions.items()}, chance.level)
 
 
 def best(networks: Mapping[str, Mapping[str, dict]]) -> str:

@@ -5,12 +5,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.data.dataset import VOID, Sample
 from lib.papers.dcsm import enlarged, peaks, saliency
 from lib.papers.dcsm_maps import SIMONYAN, load_raw
 from lib.papers.dcsm_settings import DcsmSettings
-from lib.papers.dcsm_tables import Items, Split, label_maps, main_rows, simonyan
-from lib.report.figures import SIDE, Picture, heat, photograph, picture_grid
+from lib.papers.dcsm_tables import Items, Split, at_its_scale, label_maps, main_rows, simonyan
+from lib.report.figures import SIDE, Picture, heat, palette, photograph, picture_grid
 
 
 def layer_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
@@ -44,8 +43,8 @@ def method_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
     rows, labels = [], []
     for sample, path in items:
         guided = saliency(enlarged(load_raw(path), settings.map_stride), settings, split.blocks)
-        plain = simonyan(settings, settings.alpha_simonyan).settings
-        theirs = saliency(enlarged(load_raw(path, SIMONYAN), settings.map_stride), plain, split.blocks)
+        raw = enlarged(load_raw(path, SIMONYAN), settings.map_stride)
+        theirs = saliency(raw, at_its_scale(simonyan(settings, settings.alpha_simonyan).settings, raw), split.blocks)
         found = label_maps(sample, path, main_rows(settings), split)
         rows.append([photograph(sample.photo()), heat(theirs[0]), heat(guided[0]),
                      *(_colours(found[row]) for row in ("simonyan_crf", "dcsm_no_crf", "dcsm_crf")), _colours(sample.mask("class_masks"))])
@@ -56,17 +55,6 @@ def method_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
 def several(items: Items, classes: int) -> Items:
     """The images on which at least so many classes were kept."""
     return [(sample, path) for sample, path in items if load_raw(path).candidates.kept >= classes]
-
-
-def palette() -> np.ndarray:
-    """VOC's colours `(256, 3)`: class 0 black, 255 void, here light grey."""
-    numbers = np.arange(256)
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    colours[VOID] = 224
-    return colours
 
 
 def _colours(labels: np.ndarray) -> Picture:

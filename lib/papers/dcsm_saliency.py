@@ -18,10 +18,16 @@ from lib.refine.crf import dense_crf
 SIDE = 224   # of the maps, as rCAM's
 
 
+def marginals(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> tuple[np.ndarray, list[int]]:
+    """After the CRF: the probabilities `(1 + T, H, W)` of the background and of the target classes, and which classes these are."""
+    raw = raw_maps(fcn, photo, settings, side)
+    maps = enlarge(saliency(enlarged(raw, settings.map_stride), settings, blocks(fcn.trunk)), photo.size)
+    return dense_crf(np.asarray(photo), with_background(maps), settings.crf), raw.candidates.order[:raw.candidates.kept]
+
+
 def foreground(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> Tensor:
-    """One minus the background's marginal after the CRF `(1, 1, 224, 224)`."""
-    maps = enlarge(saliency(enlarged(raw_maps(fcn, photo, settings, side), settings.map_stride), settings, blocks(fcn.trunk)), photo.size)
-    found = 1 - dense_crf(np.asarray(photo), with_background(maps), settings.crf)[0]
+    """One minus the background's probability `(1, 1, 224, 224)`."""
+    found = 1 - marginals(fcn, photo, settings, side)[0][0]
     return interpolate(torch.from_numpy(found)[None, None], (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
 
 

@@ -10,7 +10,7 @@ import torch
 from lib.data.dataset import Dataset, Sample
 from lib.metrics.bootstrap import compare, draws, interval, summarise
 from lib.metrics.miou import Confusions, confusion
-from lib.metrics.multilabel import multilabel_scores
+from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import IMAGE, Fcn
 from lib.papers.dcsm import Candidates, RawMaps, enlarge, enlarged, label_map, saliency, with_background
 from lib.papers.dcsm_blocks import blocks
@@ -51,7 +51,7 @@ class Split:
 def open_split(dataset: Dataset, folder: Path) -> Split:
     """The raw maps of a network, `build/<tier>/dcsm_maps/<network>`."""
     found = {name: samples_with_maps(dataset.split(name.removesuffix(ABLATIONS)), folder / name)
-             for name in ("test", "test" + ABLATIONS, "val") if name != "test" + ABLATIONS or (folder / name).is_dir()}
+             for name in ("test", "test" + ABLATIONS, "val") if name != "test" + ABLATIONS or any((folder / name).glob("*.npz"))}
     layers = read_json((folder / BLOCKS).read_text(encoding="utf-8"), str(folder / BLOCKS))
     return Split(found["test"], found.get("test" + ABLATIONS, []), found["val"], layers | {IMAGE: [IMAGE]}, dataset.classes)
 
@@ -70,8 +70,8 @@ def score_rows(items: Items, rows: Mapping[str, Row], split: Split, label: str) 
         raise Problem(f"{label}: no raw maps were computed for it; raise the number of images under dcsm_maps in params.yaml.")
     found: dict[str, list[np.ndarray]] = {name: [] for name in rows}
     for sample, path in progress(list(items), label):
-        for name, labels in label_maps(sample, path, rows, split).items():
-            found[name].append(confusion(sample.mask("class_masks"), labels, len(split.classes) + 1))
+        for name, labelled in label_maps(sample, path, rows, split).items():
+            found[name].append(confusion(sample.mask("class_masks"), labelled, len(split.classes) + 1))
     return {name: Confusions.of(matrices) for name, matrices in found.items()}
 
 
@@ -85,7 +85,7 @@ def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split
             raw[key] = enlarged(_load(path, row.kind), row.settings.map_stride)
         _check_candidates(raw[key], row, split)
         here = raw[key] if row.targets is None else retargeted(raw[key], _wanted(row.targets, sample, path, split))
-        settings = replace(row.settings, scales=(next(iter(raw[key].maps))[0],)) if row.kind == SIMONYAN else row.settings   # its one scale
+        settings = at_its_scale(row.settings, raw[key]) if row.kind == SIMONYAN else row.settings
         targets = here.candidates.order[:here.candidates.kept]
         probability = with_background(enlarge(saliency(here, settings, split.blocks), photo.shape[1::-1]))
         if row.crf:
@@ -95,6 +95,11 @@ def label_maps(sample: Sample, path: Path, rows: Mapping[str, Row], split: Split
             probability = solvers[field](probability)
         found[name] = label_map(probability, targets)
     return found
+
+
+def at_its_scale(settings: DcsmSettings, raw: RawMaps) -> DcsmSettings:
+    """Simonyan's raw maps have one scale, whatever those of the method are."""
+    return replace(settings, scales=(next(iter(raw.maps))[0],))
 
 
 def retargeted(raw: RawMaps, wanted: Collection[int]) -> RawMaps:
@@ -127,19 +132,22 @@ def _load(path: Path, kind: str) -> RawMaps:
     return replace(first, maps={**first.maps, **load_raw(path, kind).maps})
 
 
-def table(confusions: Mapping[str, Confusions], pairs: Sequence[tuple[str, str]], samples: int, level: float, seed: int) -> tuple[dict, dict]:
-    """(rows with intervals, paired comparisons) as the metrics file holds them."""
-    images = len(next(iter(confusions.values())).counts)
-    scores = {name: found.scores(draws(images, samples, seed)) for name, found in confusions.items()}
+def table(confusions: Mapping[str, Confusions], items: Items, classes: Sequence[str], pairs: Sequence[tuple[str, str]], samples: int, level: float,
+          seed: int) -> tuple[dict, dict]:
+    """(rows with intervals, paired comparisons) as the metrics file holds them; the mean is over the background and the classes that
+    the images are labelled with, the same for every row and draw."""
+    shown = [0, *(number for number, name in enumerate(classes, start=1) if any(name in sample.labels for sample, _ in items))]
+    weights = draws(len(items), samples, seed)
+    scores = {name: found.scores(weights, shown) for name, found in confusions.items()}
     return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
 
 
-def on_common_images(confusions: Mapping[str, Mapping[str, Confusions]], splits: Mapping[str, Split]) -> dict[str, dict[str, Confusions]]:
-    """{network: {row: ...}} of the images that every network was run on, in one order: then networks can be compared."""
+def on_common_images(confusions: Mapping[str, Mapping[str, Confusions]], splits: Mapping[str, Split]) -> tuple[dict[str, dict[str, Confusions]], Items]:
+    """{network: {row: ...}} of the images that every network was run on, in one order, and these images: then networks can be compared."""
     places = {network: {sample.id: place for place, (sample, _) in enumerate(splits[network].items)} for network in confusions}
-    shared = [id for id in next(iter(places.values())) if all(id in known for known in places.values())]
-    return {network: {row: Confusions(found.counts[[places[network][id] for id in shared]]) for row, found in rows.items()}
-            for network, rows in confusions.items()}
+    shared = [item for item in next(iter(splits.values())).items if all(item[0].id in known for known in places.values())]
+    return {network: {row: Confusions(found.counts[[places[network][sample.id] for sample, _ in shared]]) for row, found in rows.items()}
+            for network, rows in confusions.items()}, shared
 
 
 def class_table(confusions: Mapping[str, Confusions], names: Mapping[str, str], classes: Sequence[str], samples: int, level: float,
@@ -157,7 +165,7 @@ def class_table(confusions: Mapping[str, Confusions], names: Mapping[str, str], 
 def classifier_table(items: Items, classes: Sequence[str], samples: int, level: float, seed: int) -> dict[str, dict]:
     """Multi-label quality: the strongest score over the main scales, as the maps' candidates are chosen."""
     scores = np.stack([load_scores(path).max(0) for _, path in items])
-    truth = np.array([[name in sample.labels for name in classes] for sample, _ in items])
+    truth = labels([sample for sample, _ in items], classes)
     return summarise({"classifier": multilabel_scores(scores, truth, draws(len(items), samples, seed))}, level)
 
 
@@ -169,7 +177,7 @@ def main_rows(settings: DcsmSettings) -> dict[str, Row]:
 
 def limit_rows(settings: DcsmSettings) -> dict[str, Row]:
     """What a better classifier would be worth: the classes of the image's labels in place of those that the network finds."""
-    return {"dcsm_crf": Row(settings), "dcsm_true_labels": Row(settings, targets="truth")}
+    return {"dcsm_true_labels": Row(settings, targets="truth")}
 
 
 def simonyan(settings: DcsmSettings, alpha: float) -> Row:

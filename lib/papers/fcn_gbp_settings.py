@@ -5,6 +5,9 @@ from typing import Literal
 from lib.refine.crf import CrfSettings
 from lib.strict import bounded
 
+Enhance = Literal["product", "geometric"]
+Maximum = Literal["image", "class"]
+
 
 @dataclass(frozen=True)
 class ZofSettings:
@@ -19,10 +22,20 @@ class ZofSettings:
 @dataclass(frozen=True)
 class FcnGbpSettings:
     """FCN + GBP and its two relatives: image-level prior, enhancement, thresholds, level of the foreground, CRF."""
-    least_probability: float = bounded(0, 1)              # of a class that is kept (the best class always is)
-    enhance: Literal["product", "geometric"] = bounded()  # class map and saliency: their product, or its square root
-    maximum: Literal["image", "class"] = bounded()        # 1 is the highest value of all classes' enhanced maps, or of each class's own
-    least_map: float = bounded(0, 1)                      # lower values become 0
-    alpha: float = bounded(1e-3, 1000)                    # foreground is tanh(alpha x)
-    crf: CrfSettings = bounded()
+    least_probability: float   # of a class that is kept (the best class always is)
+    enhance: Enhance           # class map and saliency: their product, or its square root
+    maximum: Maximum           # 1 is the highest value of all classes' enhanced maps, or of each class's own
+    least_map: float           # lower values become 0
+    alpha: float               # foreground is tanh(alpha x)
+    crf: CrfSettings
+
+
+@dataclass(frozen=True)
+class FcnGbpGrid:
+    """What the poster leaves open, for each of its methods to choose from on validation images; the CRF is DCSM's."""
+    least_probability: float = bounded(0, 1)
+    least_map: float = bounded(0, 1)
+    enhance: list[Enhance] = bounded()
+    maximum: list[Maximum] = bounded()
+    alpha: list[float] = bounded(1e-3, 1000)
     zof: ZofSettings = bounded()

@@ -1,6 +1,7 @@
 """The poster's rows beside DCSM's on the same images."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -11,19 +12,21 @@ from lib.data.dataset import Sample
 from lib.data.proposals import objectness, proposals, quality
 from lib.metrics.bootstrap import draws, summarise
 from lib.metrics.miou import Confusions, confusion
+from lib.metrics.multilabel import labels
 from lib.nets.fcn import Fcn
-from lib.papers.dcsm import enlarge, enlarged, pixels, saliency, to_input
+from lib.papers.dcsm import enlarged, saliency, to_input
 from lib.papers.dcsm_blocks import blocks
 from lib.papers.dcsm_maps import load_raw, load_scores
-from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.dcsm_tables import Items, Row, Split, label_maps
 from lib.papers.fcn_gbp import fcn_gbp, fcn_mcg, zof_gbp
-from lib.papers.fcn_gbp_settings import FcnGbpSettings, ZofSettings
+from lib.papers.fcn_gbp_settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
 from lib.papers.mi_svm import MiSvm, train_mi_svm
 from lib.progress import progress
+from lib.refine.crf import CrfSettings
 from lib.refine.superpixels import pool, slic
 
-ALPHAS = (1.0, 2.0, 4.0)   # tried on validation images
+METHODS = ("fcn_gbp", "zof_gbp", "fcn_mcg")
+Options = Mapping[str, tuple[str, FcnGbpSettings]]   # row -> which method, and its settings
 
 
 @torch.inference_mode()
@@ -34,8 +37,8 @@ def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> tupl
     names = [*dict.fromkeys([*(layers[-1] for layers in list(blocks(fcn.trunk).values())[2:]), fcn.trunk.features])]
     device = next(fcn.parameters()).device
     scores, found = fcn.look(to_input(photo, side).to(device), names)
-    labels = slic(photo, settings.superpixels)
-    return labels, torch.cat([pool(maps[0].cpu().contiguous(), labels) for maps in found.values()], 1).numpy(), scores[0].cpu()
+    regions = slic(photo, settings.superpixels)
+    return regions, torch.cat([pool(maps[0].cpu().contiguous(), regions) for maps in found.values()], 1).numpy(), scores[0].cpu()
 
 
 def train_zof(fcn: Fcn, samples: Sequence[Sample], settings: ZofSettings, side: int, seed: int) -> MiSvm:
@@ -45,8 +48,7 @@ def train_zof(fcn: Fcn, samples: Sequence[Sample], settings: ZofSettings, side: 
         found = zoom_out(fcn, sample, settings, side)[1]
         features.append(found)
         bags.append(np.full(len(found), number))
-    labels = np.array([[name in sample.labels for name in fcn.classes] for sample in samples])
-    return train_mi_svm(np.concatenate(features), np.concatenate(bags), labels, fcn.classes, settings.rounds, settings.negatives, settings.c,
+    return train_mi_svm(np.concatenate(features), np.concatenate(bags), labels(samples, fcn.classes), fcn.classes, settings.rounds, settings.negatives, settings.c,
                         settings.balanced, seed)
 
 
@@ -64,35 +66,39 @@ def covering(samples: Sequence[Sample], classes: Sequence[str], images: int) -> 
     return list(chosen.values())
 
 
-def score_poster(fcn: Fcn, items: Items, zof: MiSvm, settings: FcnGbpSettings, ours: DcsmSettings, split: Split, side: int,
-                 rows: Mapping[str, FcnGbpSettings] | None = None) -> tuple[dict[str, Confusions], np.ndarray]:
-    """Confusion matrices of fcn_gbp, zof_gbp, fcn_mcg and dcsm, or of the first three under several settings `{suffix: settings}`;
-    and the best overlap of the proposals with every true object."""
+def score_poster(fcn: Fcn, items: Items, zof: MiSvm, zoom: ZofSettings, rows: Options, ours: Mapping[str, Row], split: Split,
+                 side: int) -> tuple[dict[str, Confusions], np.ndarray]:
+    """Confusion matrices of the poster's rows and of DCSM's, `ours`; and the best overlap of the proposals with every true object."""
+    method = next(iter(ours.values())).settings
     found: dict[str, list[np.ndarray]] = {}
     overlaps: list[np.ndarray] = []
     for sample, path in progress(list(items), f"poster, {fcn.name}"):
-        labels, features, scores = zoom_out(fcn, sample, settings.zof, pixels(sorted(ours.scales)[len(ours.scales) // 2], side))
+        regions, features, scores = zoom_out(fcn, sample, zoom, side)
         raw = load_raw(path)
         kept, probability = raw.candidates.order[:raw.candidates.kept], torch.from_numpy(load_scores(path).max(0))
-        maps = saliency(enlarged(raw, ours.map_stride), replace(ours, candidates=0), split.blocks)   # the poster does not subtract
+        maps = saliency(enlarged(raw, method.map_stride), replace(method, candidates=0), split.blocks)   # the poster does not subtract
         photo = sample.photo()
         masks = proposals(photo)
         overlaps.append(quality(masks, *_objects(sample)))
         objects, superpixels = objectness(photo, masks), zof.probability(features)
-        results = {} if rows else label_maps(sample, path, {"dcsm": Row(ours)}, split)
-        for suffix, chosen in (rows or {"": settings}).items():
-            results |= {f"fcn_gbp{suffix}": fcn_gbp(photo, scores, probability, maps, kept, chosen),
-                        f"zof_gbp{suffix}": zof_gbp(photo, labels, superpixels, probability, maps, kept, chosen),
-                        f"fcn_mcg{suffix}": fcn_mcg(photo, scores, probability, objects, chosen)}
+        methods = {"fcn_gbp": partial(fcn_gbp, photo, scores, probability, maps, kept),
+                   "zof_gbp": partial(zof_gbp, photo, regions, superpixels, probability, maps, kept),
+                   "fcn_mcg": partial(fcn_mcg, photo, scores, probability, objects)}
+        results = {row: methods[name](settings) for row, (name, settings) in rows.items()} | label_maps(sample, path, ours, split)
         for name, result in results.items():
             found.setdefault(name, []).append(confusion(sample.mask("class_masks"), result, len(split.classes) + 1))
     return {name: Confusions.of(matrices) for name, matrices in found.items()}, np.array([(len(o), o.sum(), (o >= 0.5).sum()) for o in overlaps])
 
 
-def choices(settings: FcnGbpSettings) -> dict[str, FcnGbpSettings]:
+def choices(grid: FcnGbpGrid, crf: CrfSettings) -> Options:
     """What the poster leaves open, to be chosen on validation images."""
-    return {f" {how} {maximum} {alpha:g}": replace(settings, enhance=how, maximum=maximum, alpha=alpha)
-            for how, maximum, alpha in product(("product", "geometric"), ("image", "class"), ALPHAS)}
+    return {f"{name} {how} {maximum} {alpha:g}": (name, FcnGbpSettings(grid.least_probability, how, maximum, grid.least_map, alpha, crf))
+            for name, how, maximum, alpha in product(METHODS, grid.enhance, grid.maximum, grid.alpha)}
+
+
+def best(options: Options, scores: Mapping[str, Mapping[str, dict]]) -> dict[str, str]:
+    """{method: its row with the highest mIoU} in the table of the options."""
+    return {name: max((row for row in options if options[row][0] == name), key=lambda row: scores[row]["miou"]["mean"]) for name in METHODS}
 
 
 def proposal_table(counts: np.ndarray, samples: int, level: float, seed: int) -> dict[str, dict]:

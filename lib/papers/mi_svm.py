@@ -1,13 +1,11 @@
 """mi-SVM (Andrews et al., NIPS 2002): images are bags of superpixels, and which superpixels of a positive image are positive is found."""
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from lib.files import whole_file
 from lib.problem import Problem
 from lib.progress import progress
 
@@ -32,21 +30,6 @@ class MiSvm:
         from scipy.special import expit
 
         return expit(self.decide(features) / self.spread)
-
-    def save(self, path: Path) -> None:
-        """Write an .npz, whole or not at all."""
-        with whole_file(path) as part:
-            np.savez(part, **asdict(self))
-
-    @staticmethod
-    def load(path: Path) -> "MiSvm":
-        if not path.is_file():
-            raise Problem(f"{path}: there is no mi-SVM; train it with the stage that writes this folder.")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return MiSvm(**{field.name: file[field.name] for field in fields(MiSvm)})
-        except Exception as error:   # zip and npy readers meet damage with exceptions of their own
-            raise Problem(f"{path}: damaged, not an mi-SVM ({error}); remove it and train again.") from None
 
 
 def train_mi_svm(features: np.ndarray, bags: np.ndarray, labels: np.ndarray, classes: Sequence[str], rounds: int = 10, negatives: int = 20_000,

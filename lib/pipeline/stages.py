@@ -84,6 +84,7 @@ def report(tier: str) -> None:
     from lib.report.readme import update_readme
     from lib.report.render import render
 
+    _block(load_params(), tier)   # a misspelt tier is named
     folder = REPORTS / tier / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     for name in NOTEBOOKS:

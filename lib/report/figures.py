@@ -20,6 +20,17 @@ def heat(values: np.ndarray, how: Image.Resampling = Image.Resampling.BILINEAR) 
     return np.asarray(Image.fromarray(np.asarray(values, dtype=np.float32)).resize((SIDE, SIDE), how))
 
 
+def palette() -> np.ndarray:
+    """VOC's colours `(256, 3)`: class 0 black, 255 void, here light grey."""
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    colours[255] = 224
+    return colours
+
+
 def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labels: Sequence[str] = (), size: float = 1.5) -> Figure:
     """Photographs and heat maps side by side; one row an image, its label at the left."""
     figure = Figure(figsize=(size * len(columns), size * len(rows) + 0.25), layout="constrained")

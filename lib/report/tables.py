@@ -21,7 +21,7 @@ METRICS: dict[str, tuple[str, str, int]] = {
                  "over images", 1),
     "share": ("share (%)", "share of the images, in percent", 0),
     "miou": ("mIoU (%)", "intersection over union of every class and the background, from one confusion matrix over all images, void "
-             "pixels left out, averaged over those that occur in truth or prediction, in percent", 1),
+             "pixels left out, averaged over the background and the classes that the images are labelled with, in percent", 1),
     "iou": ("IoU (%)", "intersection over union of one class, over all images, in percent; with the CRF", 1),
     "iou_no_crf": ("IoU without CRF (%)", "intersection over union of one class, over all images, in percent; before the CRF", 1),
     "map": ("mAP (%)", "average precision of ranking all images by a class's score, averaged over the classes that occur, in percent", 1),

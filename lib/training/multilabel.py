@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib.data.dataset import Sample
 from lib.files import whole_file
-from lib.metrics.multilabel import multilabel_scores
+from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import Fcn
 from lib.problem import Problem
 from lib.progress import progress
@@ -46,6 +46,7 @@ def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: 
     if settings.start == "priors":
         _start_with_priors(fcn, p)
     source = CachedViews(fcn, samples, settings) if settings.views else Photographs(fcn, samples, settings)
+    _unfrozen(fcn, settings.frozen)   # a misspelt module is named before anything is trained
     state, saved = _resume(fcn, checkpoint, fingerprint)
     for phase, (name, epochs, rate) in enumerate((("head", settings.head_epochs, settings.head_rate), ("all", settings.epochs, settings.rate))):
         if phase < state.phase or not epochs:
@@ -87,11 +88,6 @@ def predict(fcn: Fcn, samples: Sequence[Sample], side: int, batch: int, label: s
         pixels = torch.stack([square(s.photo(), side) for s in samples[start:start + batch]]).to(device, memory_format=torch.channels_last)
         parts.append(fcn(pixels).sigmoid().float().cpu())
     return torch.cat(parts).numpy()
-
-
-def labels(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """Which classes each image is labelled with, boolean `(N, K)`."""
-    return np.array([[name in sample.labels for name in classes] for sample in samples])
 
 
 @torch.no_grad()

@@ -10,17 +10,20 @@ from dcsm_toys import CLASSES, CRF, MAPS, SETTINGS, SIDE, toy_dataset, toy_fcn, 
 from lib.data.dataset import Dataset
 from lib.metrics.bootstrap import draws
 from lib.papers import dcsm_constants, dcsm_figures, fcn_gbp_tables
-from lib.papers.dcsm import dcsm, raw_maps, segment
+from lib.metrics.miou import confusion
+from lib.papers.dcsm import dcsm, enlarged, raw_maps, saliency, segment
 from lib.papers.dcsm_blocks import blocks
+from lib.papers.dcsm_maps import load_raw, load_scores
 from lib.papers.dcsm_saliency import foreground, rcam_table2
-from lib.papers.dcsm_tables import Split, class_table, classifier_table, score_rows, write_split
-from lib.papers.fcn_gbp_settings import FcnGbpSettings, ZofSettings
-from lib.params import Bootstrap, DcsmConstants
+from lib.papers.dcsm_tables import Row, Split, class_table, classifier_table, score_rows, table, write_split
+from lib.papers.fcn_gbp import fcn_gbp, zof_gbp
+from lib.papers.fcn_gbp_settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
+from lib.params import DcsmConstants
 
 SCALES = replace(MAPS, scales=(250, 500, 750), other_scales=(1000,))
 OURS = replace(SETTINGS, scales=(250, 500, 750), candidates=2)
 GRID = DcsmConstants(alphas=[1.0, 4.0], readings=["paper", "demo"], normalisers=["own", "after"], alphas_simonyan=[2.0], kernels=[(30.0, 10.0), (60.0, 5.0)],
-                     weights=[(1.0, 1.0)])
+                     weights=[(1.0, 1.0)], thresholds=[0.3, 0.5])
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +52,12 @@ def test_the_search_has_every_setting_once(split: Split) -> None:
     fields = dcsm_constants.fields(OURS, GRID)
     assert list(fields) == ["none", "kernel 30 and 10, weights 1 and 1", "kernel 60 and 5, weights 1 and 1"]
     assert fields["kernel 60 and 5, weights 1 and 1"].settings.crf == replace(CRF, theta_alpha=60, theta_beta=5)
+    assert dcsm_constants.thresholds(OURS, GRID) == {"0.3": Row(OURS, targets=0.3), "0.5": Row(OURS, targets=0.5)}
 
 
 def test_the_search_scores_only_classes_that_its_images_show(split: Split) -> None:
     found = score_rows(split.val, {"a": dcsm_constants.Row(OURS, crf=False)}, split, "x")
-    value = dcsm_constants.table(found, split, Bootstrap(100, 0.95), 0)["a"]["miou"]["mean"]
+    value = table(found, split.val, CLASSES, [], 100, 0.95, 0)[0]["a"]["miou"]["mean"]
     iou = found["a"].iou(np.full((1, 3), 1 / 3))[0]
     assert value == pytest.approx((iou[0] + iou[1]) / 2, abs=1e-5)   # every image is labelled "ant", nothing else
     assert dcsm_constants.best({"n": {"a": {"miou": {"mean": 1.0}}, "b": {"miou": {"mean": 3.0}}}, "m": {"a": {"miou": {"mean": 9.0}}, "b": {"miou": {"mean": 4.0}}}}) == "a"
@@ -77,13 +81,13 @@ def test_foreground_is_what_the_background_leaves(dataset: Dataset) -> None:
 
 def test_class_rows_leave_out_draws_without_the_class(split: Split) -> None:
     found = score_rows(split.items, {"a": dcsm_constants.Row(OURS, crf=False)}, split, "x")
-    table = class_table(found, {"a": "iou"}, CLASSES, 200, 0.95, 0)
+    by_class = class_table(found, {"a": "iou"}, CLASSES, 200, 0.95, 0)
     whole = found["a"].iou(draws(3, 1, 0)[:1])[0]
     for number, name in enumerate(("background", *CLASSES)):
         if np.isnan(whole[number]):
-            assert name not in table
+            assert name not in by_class
         else:
-            assert table[name]["iou"]["mean"] == pytest.approx(whole[number], abs=1e-5) and np.isfinite(table[name]["iou"]["low"])
+            assert by_class[name]["iou"]["mean"] == pytest.approx(whole[number], abs=1e-5) and np.isfinite(by_class[name]["iou"]["low"])
 
 
 def test_the_classifier_is_judged_by_its_strongest_score(split: Split) -> None:
@@ -104,16 +108,31 @@ def test_voc_colours() -> None:
 
 
 def test_poster_rows_and_choices(split: Split, dataset: Dataset) -> None:
-    settings = FcnGbpSettings(0.5, "geometric", "class", 0.0, 2.0, CRF, ZofSettings(12, 2, 500, 0.1, True))
+    zoom = ZofSettings(12, 2, 500, 0.1, True)
+    options = fcn_gbp_tables.choices(FcnGbpGrid(0.5, 0.1, ["product", "geometric"], ["image", "class"], [1.0, 2.0, 4.0], zoom), CRF)
+    assert len(options) == 36 and options["fcn_mcg product image 4"] == ("fcn_mcg", FcnGbpSettings(0.5, "product", "image", 0.1, 4.0, CRF))
+    rows = {name: options[f"{name} geometric class 2"] for name in fcn_gbp_tables.METHODS}
     fcn = toy_fcn(7)
-    labels, features, scores = fcn_gbp_tables.zoom_out(fcn, split.items[0][0], settings.zof, SIDE)
+    labels, features, scores = fcn_gbp_tables.zoom_out(fcn, split.items[0][0], zoom, SIDE)
     assert features.shape[0] == labels.max() + 1 and scores.shape[0] == len(CLASSES)
     zof = fcn_gbp_tables.MiSvm(np.zeros((4, features.shape[1]), np.float32), np.zeros(4, np.float32), np.ones(4, np.float32), np.ones(4))
-    found, counts = fcn_gbp_tables.score_poster(fcn, split.items[:2], zof, settings, OURS, split, SIDE)
-    assert list(found) == ["dcsm", "fcn_gbp", "zof_gbp", "fcn_mcg"] and all(len(c.counts) == 2 for c in found.values())
+    found, counts = fcn_gbp_tables.score_poster(fcn, split.items[:2], zof, zoom, rows, {"dcsm": Row(OURS)}, split, SIDE)
+    assert list(found) == ["fcn_gbp", "zof_gbp", "fcn_mcg", "dcsm"] and all(len(c.counts) == 2 for c in found.values())
     assert counts.shape == (2, 3) and (counts[:, 2] <= counts[:, 0]).all() and (counts[:, 1] <= counts[:, 0]).all()
-    options = fcn_gbp_tables.choices(settings)
-    assert len(options) == 12 and options[" product image 4"] == replace(settings, enhance="product", maximum="image", alpha=4.0)
+    for name, function in (("fcn_gbp", fcn_gbp), ("zof_gbp", zof_gbp)):   # each row is the method of its name
+        raw = load_raw(split.items[1][1])
+        maps = saliency(enlarged(raw, OURS.map_stride), replace(OURS, candidates=0), split.blocks)
+        regions, features, scores = fcn_gbp_tables.zoom_out(fcn, split.items[1][0], zoom, SIDE)
+        given = (scores,) if name == "fcn_gbp" else (regions, zof.probability(features))
+        again = function(split.items[1][0].photo(), *given, torch.from_numpy(load_scores(split.items[1][1]).max(0)), maps,
+                         raw.candidates.order[:raw.candidates.kept], rows[name][1])
+        assert np.array_equal(found[name].counts[1], confusion(split.items[1][0].mask("class_masks"), again, 5))
+
+
+def test_each_method_takes_its_own_best() -> None:
+    options = {row: (row.split()[0], None) for row in ("fcn_gbp a", "fcn_gbp b", "zof_gbp a", "zof_gbp b", "fcn_mcg a", "fcn_mcg b")}
+    scores = {row: {"miou": {"mean": value}} for row, value in zip(options, (1, 2, 4, 3, 5, 6))}
+    assert fcn_gbp_tables.best(options, scores) == {"fcn_gbp": "fcn_gbp b", "zof_gbp": "zof_gbp a", "fcn_mcg": "fcn_mcg b"}
 
 
 def test_proposals_are_pooled_over_objects() -> None:

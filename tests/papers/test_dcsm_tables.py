@@ -197,7 +197,8 @@ def test_table_by_hand() -> None:
     """Two images, three classes: of "a" class 0 has 3 of 5 pixels in common, class 1 has 4 of 7, class 2 has 2 of 3."""
     a = Confusions.of([np.array([[3, 1, 0], [0, 2, 0], [0, 0, 0]]), np.array([[0, 0, 0], [1, 2, 1], [0, 0, 2]])])
     b = Confusions.of([np.array([[4, 0, 0], [0, 2, 0], [0, 0, 0]]), np.array([[0, 0, 0], [0, 2, 2], [0, 2, 0]])])   # 4/4, 4/8, 0/4
-    rows, pairs = table({"a": a, "b": b}, [("a", "b"), ("a", "absent"), ("absent", "also"), ("b", "a")], 200, 0.95, 0)
+    items = [(Sample("1", Path("."), "1.png", "test", ("ant",)), Path("1.npz")), (Sample("2", Path("."), "2.png", "test", ("bee",)), Path("2.npz"))]
+    rows, pairs = table({"a": a, "b": b}, items, ("ant", "bee"), [("a", "b"), ("a", "absent"), ("absent", "also"), ("b", "a")], 200, 0.95, 0)
     miou = 100 * (3 / 5 + 4 / 7 + 2 / 3) / 3
     assert rows["a"]["miou"]["mean"] == pytest.approx(miou, abs=1e-5) and rows["b"]["miou"]["mean"] == pytest.approx(50)
     assert list(rows) == ["a", "b"] and all(set(entry) == {"mean", "low", "high"} for row in rows.values() for entry in row.values())
@@ -212,11 +213,11 @@ def test_table_by_hand() -> None:
 def test_table_of_a_split_repeats_with_its_seed(split: Split) -> None:
     found = score_rows(split.items, main_rows(SETTINGS), split, "test")
     pairs = [("dcsm_crf", "dcsm_no_crf"), ("dcsm_crf", "simonyan_crf")]
-    assert table(found, pairs, 50, 0.95, 3) == table(found, pairs, 50, 0.95, 3)
+    assert table(found, split.items, CLASSES, pairs, 50, 0.95, 3) == table(found, split.items, CLASSES, pairs, 50, 0.95, 3)
     total = found["dcsm_crf"].counts.sum(0)
     union = total.sum(0) + total.sum(1) - np.diag(total)
-    expected = np.mean(100 * np.diag(total)[union > 0] / union[union > 0])
-    assert table(found, [], 50, 0.95, 3)[0]["dcsm_crf"]["miou"]["mean"] == pytest.approx(expected, abs=1e-5)
+    expected = np.mean(100 * np.diag(total)[:2] / union[:2])   # all images are labelled with the first class alone
+    assert table(found, split.items, CLASSES, [], 50, 0.95, 3)[0]["dcsm_crf"]["miou"]["mean"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_other_targets_come_first_and_the_maps_with_them() -> None:
@@ -246,5 +247,6 @@ def test_networks_are_compared_on_the_images_of_both(split: Split) -> None:
     """The other network saw the images in another order, and not the second one."""
     counts = np.arange(3 * 4).reshape(3, 2, 2)
     other = replace(split, items=[split.items[2], split.items[0]])
-    found = on_common_images({"a": {"row": Confusions(counts)}, "b": {"row": Confusions(10 * counts[[2, 0]])}}, {"a": split, "b": other})
+    found, shared = on_common_images({"a": {"row": Confusions(counts)}, "b": {"row": Confusions(10 * counts[[2, 0]])}}, {"a": split, "b": other})
+    assert shared == [split.items[0], split.items[2]]
     assert np.array_equal(found["a"]["row"].counts, counts[[0, 2]]) and np.array_equal(found["b"]["row"].counts, 10 * counts[[0, 2]])

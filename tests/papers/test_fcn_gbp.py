@@ -9,13 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from lib.papers.fcn_gbp import enhance, fcn_gbp, fcn_mcg, foreground, image_level_prior, present, with_background, zof_gbp
-from lib.papers.fcn_gbp_settings import FcnGbpSettings, ZofSettings
+from lib.papers.fcn_gbp_settings import FcnGbpSettings
 from lib.problem import Problem
 from lib.refine.crf import CrfSettings, dense_crf
 
 CRF = CrfSettings(theta_alpha=10, theta_beta=10, theta_gamma=2, bilateral=2, spatial=1, iterations=5)
-ZOF = ZofSettings(superpixels=100, rounds=10, negatives=1000, c=1.0, balanced=True)
-USUAL = FcnGbpSettings(least_probability=0.5, enhance="product", maximum="image", least_map=0.1, alpha=3.0, crf=CRF, zof=ZOF)
+USUAL = FcnGbpSettings(least_probability=0.5, enhance="product", maximum="image", least_map=0.1, alpha=3.0, crf=CRF)
 
 
 def test_image_level_prior_by_hand() -> None:

@@ -96,18 +96,6 @@ def test_negatives_are_bounded_and_drawn_by_the_seed() -> None:
     assert mistakes(few, data) < mistakes(train(data, rounds=1), data)
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
-    svm = train(problem(), rounds=2)
-    svm.save(tmp_path / "models" / "svm.npz")
-    again = MiSvm.load(tmp_path / "models" / "svm.npz")
-    assert all(np.array_equal(getattr(svm, f.name), getattr(again, f.name)) for f in fields(MiSvm))
-    with pytest.raises(Problem, match="there is no mi-SVM"):
-        MiSvm.load(tmp_path / "other.npz")
-    (tmp_path / "bad.npz").write_bytes((tmp_path / "models" / "svm.npz").read_bytes()[:200])
-    with pytest.raises(Problem, match="bad.npz: damaged"):
-        MiSvm.load(tmp_path / "bad.npz")
-
-
 def bad(classes: list[str] = CLASSES, **change: np.ndarray) -> None:
     data = problem()._replace(**change)
     train_mi_svm(data.features, data.bags, data.labels, classes)
