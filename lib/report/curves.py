@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lib.report.figures import COLOURS
 from lib.report.numbers import known
 
+LINES = (*COLOURS, "#c23b3b", "#7a7a7a", "#b59f2b", "#2ba7b8")   # no two lines of a figure alike
 TICKS = 12   # as many values of a setting are all named below the axis
 Series = Mapping[str, Mapping[float, Mapping[str, float]]]   # name -> x -> {"mean", "low", "high"}
 
@@ -18,7 +19,7 @@ def curve(series: Series, xlabel: str, ylabel: str, paper: Mapping[str, Mapping[
     """Lines with shaded intervals; the paper's values as black diamonds, edged in the colour of the line they belong to."""
     figure = Figure(figsize=(5.5, 3), layout="constrained")
     axis = figure.subplots()
-    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(series)}
+    colours = {name: LINES[place % len(LINES)] for place, name in enumerate(series)}
     for name, values in series.items():
         points = [(x, values[x]) for x in sorted(values) if known(values[x])]
         xs = [x for x, _ in points]

@@ -66,3 +66,8 @@ def test_rows_in_memory_steps_counted_through_and_no_score() -> None:
 def test_steps_that_start_anew_in_every_epoch(steps: list[int], expected: list[int]) -> None:
     figure = training_curves([{"phase": "all", "epoch": 1, "step": s, "loss": 1.0, "val_map": ""} for s in steps])
     assert figure.axes[0].lines[0].get_xdata().tolist() == expected and not figure.axes[0].texts   # a single phase needs no name
+
+
+def test_eight_lines_have_eight_colours() -> None:
+    figure = curve({str(i): {1.0: {"mean": i, "low": i, "high": i}} for i in range(8)}, "x", "y")
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 8
