@@ -192,7 +192,7 @@ def test_other_parameters(copy: Path) -> None:
             ([(r"^seed: 0$", "seed: 1")], {"data@smoke", "dcsm_train@smoke", *RCAM, *FROM_MAPS}),
             ([(r"^  eps: 0.01$", "  eps: 0.02"), (r"^  numbers: .*$", "  numbers: [0, 2]")], {*RCAM, "dcsm_top_n@smoke"}),
             ([(r"^  alpha_simonyan: .*$", "  alpha_simonyan: 7.5"), (r"side: 96, ratios", "side: 128, ratios")], {*FROM_MAPS, "dcsm_train@smoke"}),
-            ([(r"^  wide: \d+", "  wide: 14"), (r"box_images: 2,", "box_images: 1,")], {"dcsm_maps@smoke", "rcam@smoke"}),
+            ([(r"^  wide: \d+", "  wide: 14"), (r"box_images: 2,", "box_images: 1,")], {"dcsm_maps@smoke", "rcam@smoke", "dcsm@smoke"}),   # dcsm stands in rCAM's table 2
             ([(r"^    data: \{collage: \{train: 600", "    data: {collage: {train: 601"), (r"^mirror: [^ ]*", "mirror: elsewhere")], set())):
         for old, new in edits:
             edit(path, old, new)
@@ -257,7 +257,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
     results = folder / "reports" / "smoke"
 
     said = interrupted(folder, "rcam@smoke", signal.SIGINT)
-    assert "Interrupted" in said and "Traceback" not in said, said
+    assert "Interrupted; what was finished is kept" in said and "lib/pipeline/" not in said, said   # no traceback of ours; the kernel may grumble
     assert not list(results.rglob("*.json")) and not list(folder.glob("**/.part-*")), said
     assert (folder / "data" / "smoke" / "collage" / "manifest.json").is_file()
     until(lambda: not working_in(folder), 30)
