@@ -117,8 +117,13 @@ def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: st
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: str) -> None:
-    """Its own block comes as the notebook's parameters; where those of training or raw maps change, so does the outcome that it reads."""
-    blocks = {f"tier.${{item}}.{key}" for key in [name, *re.findall(r"params\.tier\[tier\]\.(\w+)", code_of(name))]}
+    """Its own block comes as the notebook's parameters; where those of training or raw maps change, so does the outcome that it reads.
+
+    Of a block that it gives a name, as in `rcam = params.tier[tier].rcam`, a notebook uses the fields that it asks for.
+    """
+    named = dict(re.findall(r"^(\w+) = params\.tier\[tier\]\.(\w+)$", code_of(name), re.MULTILINE))
+    blocks = {f"tier.${{item}}.{key}" for key in [name, *re.findall(r"params\.tier\[tier\]\.(\w+)", code_of(name))] if key not in named.values()}
+    blocks |= {f"tier.${{item}}.{key}.{field}" for word, key in named.items() for field in re.findall(rf"\b{word}\.(\w+)", code_of(name))}
     used = blocks | set(re.findall(r"\bparams\.(\w+)", code_of(name))) - {"tier"}
     before = {key for stage in FIRST for key in STAGES[stage]["do"]["params"] if written(stage) & set(others(name))} - {"seed"}
     assert set(STAGES[name]["do"]["params"]) == used - before
