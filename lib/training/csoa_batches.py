@@ -51,6 +51,6 @@ def training_view(photo: Image.Image, side: int, draw: np.random.Generator) -> T
     return squeezed(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else crop, side)
 
 
-def training_batch(samples: Sequence[Sample], side: int, draw: np.random.Generator) -> Tensor:
-    """`(B, 3, side, side)`."""
-    return torch.stack([training_view(sample.photo(), side, draw) for sample in samples])
+def training_batch(samples: Sequence[Sample], side: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """`(B, 3, side, side)`; what is random about an image follows from its key alone, whichever process looks at it."""
+    return torch.stack([training_view(sample.photo(), side, np.random.default_rng(key)) for sample, key in zip(samples, keys, strict=True)])

@@ -1,7 +1,7 @@
 """Training of CSoA and of its parts, resumable after every epoch, on one process or several (section 4.1)."""
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lib.nets.two_classifiers import TwoClassifiers
 from lib.papers.csoa import Extractor, Losses, losses, network_of
 from lib.papers.csoa_losses import alpha_at
 from lib.papers.csoa_settings import CsoaSettings, CsoaTraining, Position, Variant
-from lib.parallel import share
+from lib.parallel import averaged, share
 from lib.problem import Problem
 from lib.progress import progress
 from lib.training.balanced import balanced_batches
@@ -76,17 +76,20 @@ def facts(job: Job, network: str, data: str, settings: CsoaSettings, training: C
     return {"job": asdict(job), "network": network, "data": data, "settings": asdict(settings), "training": asdict(training), "code": list(code)}
 
 
-def _epoch(net: Callable, job: Job, data: SingleObjects, settings: CsoaSettings, training: CsoaTraining, extractor: Extractor | None,
+def _epoch(net: nn.Module, job: Job, data: SingleObjects, settings: CsoaSettings, training: CsoaTraining, extractor: Extractor | None,
            optimiser: torch.optim.Optimizer, epoch: int, device: torch.device) -> list[dict[str, Any]]:
     """One row a step. Every process draws the same batches and takes its share of each."""
     draw = np.random.default_rng((job.seed, epoch))
     number, processes = share()
+    if training.batch % processes:
+        raise Problem(f"batch: {training.batch} images cannot be shared evenly by {processes} processes; choose a multiple of their number.")
     batches = balanced_batches(data.numbers("train"), training.batch, training.batch_classes, data.classes, draw)
+    dtype = next(net.parameters()).dtype
     alpha, rows = alpha_at(epoch, training.epochs, settings.alpha), []
     for step, batch in enumerate(progress(batches, f"{job.name}, epoch {epoch + 1}/{training.epochs}")):
-        views = np.random.default_rng((job.seed, epoch, step, number))
-        mine = [data.splits["train"][i] for i in batch[number::processes]]
-        images = training_batch(mine, round(training.side), views).to(device, memory_format=torch.channels_last)
+        places = range(len(batch))[number::processes]
+        mine = [data.splits["train"][batch[place]] for place in places]
+        images = training_batch(mine, training.side, [(job.seed, epoch, step, place) for place in places]).to(device, dtype, memory_format=torch.channels_last)
         classes = torch.tensor([data.classes.index(s.labels[0]) for s in mine], device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             found = losses(net, extractor, images, classes, settings, training.embedded_side)
@@ -103,7 +106,7 @@ def _epoch(net: Callable, job: Job, data: SingleObjects, settings: CsoaSettings,
 
 def _row(epoch: int, step: int, loss: Tensor, found: Losses) -> dict[str, Any]:
     parts = {"loss": loss, "cls": found.cls, "inner": found.inner, "coaug": found.coaug}
-    return {"epoch": epoch + 1, "step": step + 1} | {k: "" if v is None else round(float(v.detach()), 5) for k, v in parts.items()}
+    return {"epoch": epoch + 1, "step": step + 1} | {k: "" if v is None else round(float(averaged(v.detach())), 5) for k, v in parts.items()}
 
 
 def _optimiser(net: TwoClassifiers, training: CsoaTraining) -> torch.optim.Optimizer:
