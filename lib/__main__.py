@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     for split, count in (("train", 600), ("val", 96), ("test", 160)):
         collage.add_argument(f"--{split}", type=int, default=count, help=f"images (default {count})")
     collage.add_argument("--seed", type=int, default=0)
+    collage.add_argument("--single", action="store_true", help="one object an image, its box 15 to 60 %% of it, classes balanced (collage_single)")
     for action, what in (("mirror", "the mirror's data sets"), ("official", "a data set as its authors distribute it")):
         importer = data.add_parser(action, help=f"convert {what}")
         importer.add_argument("name")

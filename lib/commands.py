@@ -99,7 +99,7 @@ def data(args: argparse.Namespace) -> None:
 
     if args.action == "collage":
         from lib.data.collage import build_collage
-        build_collage(args.folder, DATA / ".packages", args.seed, {split: getattr(args, split) for split in ("train", "val", "test")})
+        build_collage(args.folder, DATA / ".packages", args.seed, {split: getattr(args, split) for split in ("train", "val", "test")}, args.single)
     elif args.action == "mirror":
         from lib.data.mirror import import_mirror
         import_mirror(args.name, args.folder, args.source)

@@ -17,7 +17,8 @@ from lib.strict import bounded, build
 from lib.training.multilabel_settings import TrainingSettings
 
 TIERS = ("smoke", "collage", "mirror", "paper")
-TIER_DATA = {"smoke": ("collage",), "collage": ("collage",),
+COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted
+TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED,
              "mirror": ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")}   # paper: any official data set
 
 
@@ -268,12 +269,12 @@ def _check_raw_maps(name: str, block: Tier) -> None:
 
 
 def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
-    rules = {"train": int, "val": int, "test": int} if dataset == "collage" else {"source": str, "sbd": str}
+    rules = {"train": int, "val": int, "test": int} if dataset in COMPOSED else {"source": str, "sbd": str}
     for key, value in options.items():
         if key not in rules:
             raise Problem(f"{where}.{key}: there is no such option{nearest(key, rules)}")
         build(rules[key], value, f"{where}.{key}")
         if rules[key] is int and not 1 <= value <= 100_000:
             raise Problem(f"{where}.{key}: {value} is out of range, it must be between 1 and 100000.")
-    if dataset == "collage" and (missing := [k for k in rules if k not in options]):
+    if dataset in COMPOSED and (missing := [k for k in rules if k not in options]):
         raise Problem(f"{where}.{missing[0]}: the parameter is missing; every split needs its number of images.")

@@ -175,7 +175,8 @@ def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, data
     ([], ["segment dcsm photos/", "evaluate rcam --data", "data check", "examples:"]),
     (["segment"], ["dcsm, rcam, rcam_box", "--tier TIER", "--weights WEIGHTS", "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
     (["evaluate"], ["dcsm (its table 6)", "--tier TIER", "--weights WEIGHTS", "--json JSON", "--split SPLIT", "95 % interval"]),
-    (["data"], ["check", "collage", "mirror", "official"])])
+    (["data"], ["check", "collage", "mirror", "official"]),
+    (["data", "collage"], ["--train TRAIN", "--seed SEED", "--single", "15 to 60 % of it"])])
 def test_help_names_every_option(words: list[str], shown: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")   # no line is broken
     with pytest.raises(SystemExit) as ended:
@@ -183,6 +184,14 @@ def test_help_names_every_option(words: list[str], shown: list[str], monkeypatch
     text = capsys.readouterr().out
     assert ended.value.code == 0 and all(part in text for part in shown), text
     assert all(method in text for method in STEPS) or words != ["segment"]
+
+
+@pytest.mark.parametrize("words, single", [("", False), (" --single", True)])
+def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr("lib.data.collage.build_collage", lambda *args: calls.append(args))
+    assert main(f"data collage {dataset} --train 3 --val 2 --test 1 --seed 5{words}".split()) == 0
+    assert [(folder, *rest) for folder, _, *rest in calls] == [(dataset, 5, {"train": 3, "val": 2, "test": 1}, single)]
 
 
 @pytest.mark.parametrize("words, says", [

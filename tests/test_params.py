@@ -21,6 +21,7 @@ def test_shipped_parameters_are_valid() -> None:
     assert type(params.rcam.eps) is float and type(params.rcam.crf.bilateral) is float   # written as whole numbers too
     assert params.rcam_scales.sizes[2] == (224, 448)
     assert params.tier["smoke"].data == PARSED["tier"]["smoke"]["data"] and set(params.tier["smoke"].data["collage"]) == {"train", "val", "test"}
+    assert all(list(params.tier[tier].data) == ["collage", "collage_single"] for tier in ("smoke", "collage"))
     assert params.tier["smoke"].rcam.images is None and params.tier["smoke"].rcam.box_images == 2
 
 
@@ -131,6 +132,7 @@ def test_one_ratio_is_a_range_too(tmp_path: Path) -> None:
     ("tier.smoke.rcam.network", ["x"], ['tier.smoke.rcam.network: there is no such parameter; did you mean "networks"?']),
     ("tier.smoke.rcam_scale", {}, ['tier.smoke.rcam_scale: there is no such parameter; did you mean "rcam_scales"?']),
     ("tier.smoke.data.collage.tests", 3, ['tier.smoke.data.collage.tests: there is no such option; did you mean "test"?']),
+    ("tier.smoke.data.collage_single.tests", 3, ['tier.smoke.data.collage_single.tests: there is no such option; did you mean "test"?']),
     ("tier.mirror.data.voc.sources", "x", ['tier.mirror.data.voc.sources: there is no such option; did you mean "source"?']),
     # a wrong type
     ("seed", "one", ['seed: must be a whole number, not "one"']),
@@ -175,9 +177,12 @@ def test_one_ratio_is_a_range_too(tmp_path: Path) -> None:
     ("rcam_scales.sizes", [[224], [448, 3]], ["rcam_scales.sizes[1][1]: 3 is out of range, it must be between 64 and 2048"]),
     ("rcam_constants.weights", [[1, 1, 1]], ["rcam_constants.weights: [1.0, 1.0, 1.0] must be a pair"]),
     ("tier.smoke.rcam.images", 0, ["tier.smoke.rcam.images: 0 is out of range, it must be at least 1"]),
+    ("tier.collage.data.collage_single.test", 0, ["tier.collage.data.collage_single.test: 0 is out of range, it must be between 1 and 100000"]),
     ("tier.smoke.data.collage.test", 0, ["tier.smoke.data.collage.test: 0 is out of range, it must be between 1 and 100000"]),
     # data sets, networks and tiers that are not known
     ("tier.smoke.data.colage", {}, ['tier.smoke.data: there is no data set "colage"; did you mean "collage"?']),
+    ("tier.smoke.data.collage_singel", {}, ['tier.smoke.data: there is no data set "collage_singel"; did you mean "collage_single"?']),
+    ("tier.mirror.data.collage_single", {}, ['tier.mirror.data: there is no data set "collage_single"']),
     ("tier.mirror.data.pascals", {}, ['tier.mirror.data: there is no data set "pascals"; did you mean "pascal_s"?']),
     ("tier.paper.data.voc", {}, ['tier.paper.data: there is no data set "voc"; did you mean "voc2012"?']),
     ("tier.smoke.rcam.datasets", ["colage"], ['tier.smoke.rcam: there is no data set "colage" in this tier; did you mean "collage"?']),
@@ -192,6 +197,8 @@ def test_one_ratio_is_a_range_too(tmp_path: Path) -> None:
     ("tier", DELETED, ["tier: the parameter is missing"]),
     ("rcam.crf.spatial", DELETED, ["rcam.crf.spatial: the parameter is missing"]),
     ("tier.smoke.rcam_constants", DELETED, ["tier.smoke.rcam_constants: the parameter is missing"]),
+    ("tier.collage.data.collage_single.val", DELETED,
+     ["tier.collage.data.collage_single.val: the parameter is missing; every split needs its number of images"]),
     ("tier.smoke.data.collage.val", DELETED, ["tier.smoke.data.collage.val: the parameter is missing; every split needs its number of images"]),
 ])
 def test_every_fault_names_the_key_and_the_way_out(tmp_path: Path, key: str, value: Any, words: list[str]) -> None:

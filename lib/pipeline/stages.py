@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from lib.mirror import mirror_folder
-from lib.params import NOTEBOOKS, Params, Tier, load_params
+from lib.params import COMPOSED, NOTEBOOKS, Params, Tier, load_params
 from lib.paths import BUILD, DATA, REPORTS, ROOT
 from lib.problem import Problem, nearest
 
@@ -21,9 +21,9 @@ def build_data(tier: str) -> None:
     check_sources(params, [tier])
     for name, options in block.data.items():
         folder = DATA / tier / name
-        if name == "collage":
+        if name in COMPOSED:
             from lib.data.collage import build_collage
-            build_collage(folder, DATA / ".packages", params.seed, dict(options))
+            build_collage(folder, DATA / ".packages", params.seed, dict(options), single=name == "collage_single")
         elif tier == "mirror":
             from lib.data.mirror import import_mirror
             import_mirror(name, folder, use_mirror(params))

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lib.data import collage
-from lib.data.collage import LEAST_VISIBLE, SHAPES, Scene, build_collage, compose
+from lib.data.collage import LEAST_VISIBLE, SHAPES, SINGLE_SHARE, Scene, build_collage, compose, compose_single
 from lib.data.cutouts import CATEGORIES, SPLITS, Cutout, Material
-from lib.data.dataset import Dataset
+from lib.data.dataset import Dataset, Sample
+from lib.data.subset import subset
 from lib.problem import Problem
 
 NAMES = list(CATEGORIES)
@@ -110,8 +111,8 @@ def test_objects_keep_their_size_limits() -> None:
 
 
 @pytest.fixture
-def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two data sets of one seed and one of another, from hand-made material that differs between splits."""
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sets are built from hand-made material that differs between splits."""
     cutouts = material().cutouts
 
     def load(share: Path, seed: int, split: str) -> Material:
@@ -121,6 +122,11 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(collage, "fetch_material", lambda cache: (Path("share"), {"stamps": "1.0", "papers": "2"}))
     monkeypatch.setattr(collage, "load_material", load)
+
+
+@pytest.fixture
+def built(by_hand: None, tmp_path: Path) -> Path:
+    """Two data sets of one seed and one of another."""
     for name, seed in (("first", 0), ("second", 0), ("other", 1)):
         build_collage(tmp_path / name, tmp_path / "cache", seed, {"train": 5, "val": 3, "test": 4})
     return tmp_path
@@ -187,3 +193,80 @@ def test_nothing_is_left_when_composing_stops(built: Path, monkeypatch: pytest.M
         monkeypatch.setattr(collage, "load_material", lambda *args: (_ for _ in ()).throw(Problem("no material")))
         build_collage(built / "first", built / "cache", 0, {"train": 5, "val": 3, "test": 4})
     assert sorted(built.iterdir()) == before and len(Dataset(built / "first").samples) == 12
+
+
+# collage_single
+
+
+@pytest.fixture
+def singles(by_hand: None, tmp_path: Path) -> Path:
+    for name, seed in (("first", 0), ("second", 0), ("other", 1)):
+        build_collage(tmp_path / name, tmp_path / "cache", seed, {"train": 14, "val": 6, "test": 4}, single=True)
+    return tmp_path
+
+
+def category(sample: Sample) -> str:
+    (label,) = sample.labels
+    return label
+
+
+def test_a_lone_object_fills_the_stated_share_of_the_image(singles: Path) -> None:
+    dataset, shares = Dataset(singles / "first"), []
+    for sample in dataset.samples:
+        (box,) = dataset.boxes[sample.id]
+        instances, size = sample.mask("instance_masks"), sample.photo().size
+        rows, columns = np.nonzero(instances)
+        assert set(np.unique(instances)) == {0, 1} and sample.extra["single_object"] == "1" and size in SHAPES
+        assert (box.xmin, box.ymin, box.xmax, box.ymax) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert sample.labels == (box.name,) and len(sample.extra["cutouts"].split()) == 1
+        assert np.unique(sample.mask("class_masks")).tolist() == [0, 1 + NAMES.index(box.name)]
+        shares.append((box.xmax - box.xmin) * (box.ymax - box.ymin) / (size[0] * size[1]))
+    assert SINGLE_SHARE == (0.15, 0.6) and 0.15 <= min(shares) < 0.25 and 0.4 < max(shares) <= 0.6
+
+
+def test_lone_objects_are_balanced_over_classes_and_in_every_round(singles: Path) -> None:
+    dataset = Dataset(singles / "first")
+    for split, count in (("train", 14), ("val", 6), ("test", 4)):
+        found = [category(sample) for sample in dataset.split(split)]
+        counts = [found.count(name) for name in COLOURS]
+        assert sum(counts) == count == len(found) and max(counts) - min(counts) <= 1
+        assert all(set(found[i:i + 3]) == set(COLOURS) for i in range(0, len(found) - 2, 3))   # three categories, each once a round
+    train = [category(sample) for sample in dataset.split("train")]
+    assert len({tuple(train[i:i + 3]) for i in range(0, 12, 3)}) > 1
+    assert {category(sample) for sample in subset(dataset.split("train"), 5)} == set(COLOURS)   # every third
+
+
+def test_lone_objects_repeat_with_the_seed_alone(singles: Path) -> None:
+    first, second, other = (Dataset(singles / name) for name in ("first", "second", "other"))
+    assert first.hash == second.hash and first.name == "collage_single" and first.classes == NAMES
+    images = [name for name in first.manifest["files"] if name.startswith("images/")]
+    assert len(images) == 24 and not any(first.manifest["files"][name] == other.manifest["files"][name] for name in images)
+    build_collage(singles / "fewer", singles / "cache", 0, {"train": 2, "val": 1, "test": 3}, single=True)
+    fewer = Dataset(singles / "fewer").manifest["files"]
+    assert all(fewer[name] == first.manifest["files"][name] for name in fewer if "/" in name)
+
+
+def test_lone_objects_are_those_of_their_split(singles: Path) -> None:
+    used = {split: {sample.extra["cutouts"] for sample in Dataset(singles / "first").split(split)} for split in SPLITS}
+    assert all(name.startswith(f"{split}_") for split in SPLITS for name in used[split])
+    assert len(set().union(*used.values())) == sum(map(len, used.values()))   # none in two splits
+
+
+def test_a_lone_object_may_be_enlarged_more_than_one_among_others() -> None:
+    """32 x 50 pixels, the smallest there is, take 15 % of the smaller shapes; another cut-out is drawn where one cannot."""
+    strawberry, dot, page = (Cutout(name, "fruit", shape((255, 0, 0), size, "rectangle"))
+                             for name, size in (("strawberry", (32, 50)), ("dot", (10, 10)), ("page", (900, 900))))
+    for i in range(5):
+        scene = compose_single(Material({"fruit": [strawberry]}, material().backgrounds), "fruit", np.random.default_rng([11, i]))
+        assert SINGLE_SHARE[0] <= collage._box_share(scene.instances == 1)
+        assert np.count_nonzero(scene.instances) <= 1.02 * 9 * 32 * 50   # enlarged by 3, and a softened outline
+        scene = compose_single(Material({"fruit": [dot, page]}, material().backgrounds), "fruit", np.random.default_rng([12, i]))
+        assert scene.objects == [page]
+
+
+@pytest.mark.parametrize("fill", [255, 0])
+def test_a_category_of_specks_is_named(fill: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collage, "SINGLE_ATTEMPTS", 20)
+    specks = Material({"bird": [Cutout("dot", "bird", Image.new("RGBA", (10, 10), (255, 0, 0, fill)))]}, material().backgrounds)
+    with pytest.raises(Problem, match='^no cut-out of category "bird" takes 15% to 60% of an image'):
+        compose_single(specks, "bird", np.random.default_rng(0))

@@ -159,13 +159,14 @@ def test_the_environment_goes_before_the_parameter(params: Params, monkeypatch: 
 def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(stages, "check_sources", lambda params, tiers: calls.append(tiers))
-    monkeypatch.setattr("lib.data.collage.build_collage", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.data.collage.build_collage", lambda *args, single: calls.append((*args, single)))
     monkeypatch.setattr("lib.data.mirror.import_mirror", lambda *args: calls.append(args))
     monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
     stages.build_data(tier)
     data = params.tier[tier].data
     if tier in ("smoke", "collage"):
-        expected = [(elsewhere / "data" / tier / "collage", elsewhere / "data" / ".packages", params.seed, data["collage"])]
+        expected = [(elsewhere / "data" / tier / name, elsewhere / "data" / ".packages", params.seed, data[name], single)
+                    for name, single in (("collage", False), ("collage_single", True))]
     elif tier == "mirror":
         expected = [(name, elsewhere / "data" / "mirror" / name, elsewhere / params.mirror) for name in data]
     else:
