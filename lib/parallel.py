@@ -1,4 +1,7 @@
 """One training on several processes: what a batch-wide loss needs from all of them."""
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +14,32 @@ def share() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Under torchrun, its processes as one group: over NCCL where they have GPUs, over gloo elsewhere."""
+    if "WORLD_SIZE" not in os.environ:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def device_here() -> torch.device:
+    """This process's GPU, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def together() -> None:
+    """Go on when every process has come here."""
+    if share()[1] > 1:
+        distributed.barrier()
 
 
 def gathered(values: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
 """`params.yaml` as typed dataclasses, checked completely before anything starts."""
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from lib.papers.csoa_settings import CsoaRuns, CsoaSettings, CsoaThresholds, constants_of
 from lib.papers.dcsm_maps_settings import MapsRun, MapsSettings
 from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.fcn_gbp_settings import FcnGbpGrid
@@ -133,10 +134,21 @@ class PosterRun(TableRun):
 
 
 @dataclass(frozen=True)
+class CsoaTables(TableRun):
+    """A notebook of CSoA: table 1 and the sweep come from one data set, the comparison of tables 4 to 6 from several.
+
+    `figures`: images of each in figures 1, 3 and 4.
+    """
+    others: list[str] | None
+    figures: int = bounded(1, 100)
+
+
+@dataclass(frozen=True)
 class Tier:
     data: dict[str, dict[str, int | str]]
     dcsm_train: Training
     dcsm_maps: MapsRun
+    csoa_train: CsoaRuns
     rcam: RcamRun
     rcam_scales: SingleRun
     rcam_constants: ConstantsRun
@@ -148,6 +160,9 @@ class Tier:
     dcsm_top_n: TableRun
     dcsm_backprop: TableRun
     fcn_gbp: PosterRun
+    csoa: CsoaTables
+    csoa_positions: TableRun
+    csoa_thresholds: TableRun
 
 
 @dataclass(frozen=True)
@@ -167,12 +182,16 @@ class Params:
     dcsm_scales: DcsmScales = bounded()
     dcsm_top_n: DcsmTopN = bounded()
     fcn_gbp: FcnGbpGrid = bounded()
+    csoa: CsoaSettings = bounded()
+    csoa_thresholds: CsoaThresholds = bounded()
+    csoa_trials: dict[str, dict[str, bool | float | str]] = bounded()
     tier: dict[str, Tier] = bounded()
 
 
-STAGES = ("data", "dcsm_train", "dcsm_maps")   # blocks of a tier that are no notebook's
+STAGES = ("data", "dcsm_train", "dcsm_maps", "csoa_train")   # blocks of a tier that are no notebook's
 NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name not in STAGES)
 FROM_ABLATIONS = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")   # need more maps of fewer images
+FROM_CSOA = ("csoa", "csoa_positions", "csoa_thresholds")   # notebooks that start from trained networks of CSoA
 FROM_MAPS = ("dcsm", "dcsm_constants", *FROM_ABLATIONS, "fcn_gbp")   # notebooks that start from raw maps
 
 
@@ -193,6 +212,8 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         _check_tier(name, block)
         _check_trainings(name, block.dcsm_train)
         _check_raw_maps(name, block)
+        _check_csoa_runs(name, block, params.csoa_trials)
+    constants_of(params.csoa, params.csoa_trials)   # a misspelt constant is named
     for key, pairs, names in (("rcam_constants.weights", params.rcam_constants.weights, "bilateral and spatial"),
                               ("dcsm_constants.weights", params.dcsm_constants.weights, "bilateral and spatial"),
                               ("dcsm_constants.kernels", params.dcsm_constants.kernels, "theta_alpha and theta_beta")):
@@ -236,7 +257,8 @@ def _check_tier(name: str, block: Tier) -> None:
         _check_options(f"tier.{name}.data.{dataset}", dataset, options)
     for notebook in (stage for stage in Tier.__dataclass_fields__ if stage != "data"):
         run = getattr(block, notebook)
-        for dataset in [getattr(run, key) for key in ("dataset", "saliency_dataset") if hasattr(run, key)] or run.datasets:
+        own = [getattr(run, key) for key in ("dataset", "saliency_dataset") if hasattr(run, key)] or run.datasets
+        for dataset in (*own, *(getattr(run, "others", None) or ())):
             if dataset not in block.data:
                 raise Problem(f'tier.{name}.{notebook}: there is no data set "{dataset}" in this tier{nearest(dataset, block.data)}')
         if not (networks := run.networks if hasattr(run, "networks") else [run.network]):
@@ -266,6 +288,26 @@ def _check_raw_maps(name: str, block: Tier) -> None:
                 raise Problem(f'tier.{name}.{stage}: "{network}" is not {what} in this tier; add it to tier.{name}.{source}.networks.')
             if stage in FROM_ABLATIONS and before.networks[network].ablations == 0:
                 raise Problem(f"tier.{name}.{stage}: {network} has no images for it; raise tier.{name}.dcsm_maps.networks.{network}.ablations.")
+
+
+def _check_csoa_runs(name: str, block: Tier, trials: Mapping[str, Any]) -> None:
+    """Notebooks of CSoA start from what csoa_train trains; its trials have constants."""
+    runs = block.csoa_train.runs
+    for dataset, networks in runs.items():
+        for network, run in networks.items():
+            where = f"tier.{name}.csoa_train.runs.{dataset}.{network}"
+            if not run.seeds:
+                raise Problem(f"{where}.seeds: must name at least one seed.")
+            if missing := [trial for trial in run.trials or () if trial not in trials]:
+                raise Problem(f'{where}.trials: there is no "{missing[0]}" under csoa_trials{nearest(missing[0], trials)}')
+    for notebook in FROM_CSOA:
+        tables = getattr(block, notebook)
+        for dataset in (tables.dataset, *(getattr(tables, "others", None) or ())):
+            for network in tables.networks if dataset == tables.dataset else ():
+                if network not in runs.get(dataset, {}):
+                    raise Problem(f'tier.{name}.{notebook}: "{network}" is not trained on {dataset} in this tier; add it to tier.{name}.csoa_train.runs.')
+            if dataset not in runs:
+                raise Problem(f'tier.{name}.{notebook}: nothing is trained on {dataset} in this tier; add it to tier.{name}.csoa_train.runs.')
 
 
 def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:

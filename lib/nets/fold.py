@@ -1,29 +1,40 @@
 """Normalisation folded into the convolutions before it: the same network to rounding, with half the work on the way back."""
 from contextlib import ExitStack
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from lib.nets.fcn import Fcn
+from lib.nets.network import Network
+
+PROBE = 96   # side of the image that finds what is normalised
+
+
+class OnTrunk(Protocol):
+    """A network made of a trunk and whatever reads it."""
+    trunk: Network
+
+
+Net = TypeVar("Net", bound=OnTrunk)
 
 
 @torch.no_grad()
-def fold_normalisation(fcn: Fcn) -> Fcn:
-    """In place, for a network in evaluation mode whose weights will not change: conv - batch norm - act becomes conv - act.
+def fold_normalisation(net: Net) -> Net:
+    """In place, for a network in evaluation mode whose statistics will not change: conv - batch norm - act becomes conv - act.
 
     Names stay: where a batch norm was is its activation, or nothing.
     """
-    body = fcn.trunk.body
-    for name, norm, convolution in _pairs(fcn):
+    body = net.trunk.body
+    for name, norm, convolution in _pairs(net.trunk):
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         bias = torch.zeros_like(norm.bias) if convolution.bias is None else convolution.bias
         convolution.bias = nn.Parameter((bias - norm.running_mean) * scale + norm.bias, requires_grad=False)
         convolution.weight = nn.Parameter(convolution.weight * scale[:, None, None, None], requires_grad=False)
         body.set_submodule(name, getattr(norm, "act", nn.Identity()))
-    return fcn
+    return net
 
 
-def _pairs(fcn: Fcn) -> list[tuple[str, nn.BatchNorm2d, nn.Conv2d]]:
+def _pairs(trunk: Network) -> list[tuple[str, nn.BatchNorm2d, nn.Conv2d]]:
     """Every batch norm whose input is a convolution's output, found by one forward pass."""
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}   # the tensor is kept so that its id is not given again
     found: list[tuple[str, nn.BatchNorm2d, nn.Conv2d]] = []
@@ -32,7 +43,7 @@ def _pairs(fcn: Fcn) -> list[tuple[str, nn.BatchNorm2d, nn.Conv2d]]:
         made[id(output)] = (module, output)
 
     with ExitStack() as hooks:
-        for name, module in fcn.trunk.body.named_modules():
+        for name, module in trunk.body.named_modules():
             if isinstance(module, nn.Conv2d):
                 hooks.callback(module.register_forward_hook(made_by).remove)
             elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
@@ -40,5 +51,5 @@ def _pairs(fcn: Fcn) -> list[tuple[str, nn.BatchNorm2d, nn.Conv2d]]:
                     if id(inputs[0]) in made:
                         found.append((name, norm, made[id(inputs[0])][0]))
                 hooks.callback(module.register_forward_pre_hook(fed).remove)
-        fcn.score_maps(torch.zeros(1, 3, 64, 64, device=next(fcn.parameters()).device))
+        trunk(torch.zeros(1, 3, PROBE, PROBE, device=next(trunk.parameters()).device))
     return found

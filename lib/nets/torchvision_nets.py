@@ -1,11 +1,13 @@
 """torchvision's networks: their weights are fetched through torchvision or read from a file of one's own."""
 import re
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 from torchvision.models.googlenet import BasicConv2d as GoogLeNetConv
 from torchvision.models.inception import BasicConv2d as InceptionConv
 
@@ -18,6 +20,7 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")   # classifiers used in training on
 GOOGLENET_STAGES = {"stage1": "conv1", "stage2": "conv3", "stage3": "inception3b", "stage4": "inception4e", "stage5": "inception5b"}
 INCEPTION_STAGES = {"stage1": "Conv2d_2b_3x3", "stage2": "Conv2d_4a_3x3", "stage3": "Mixed_5d", "stage4": "Mixed_6e", "stage5": "Mixed_7c"}
 RESNET_STAGES = {"stage1": "relu", "stage2": "layer1", "stage3": "layer2", "stage4": "layer3", "stage5": "layer4"}
+SPG_STAGES = INCEPTION_STAGES | {"stage4": "Mixed_6b", "stage5": "Mixed_6e"}
 VGG_STAGES = {"stage1": "features.4", "stage2": "features.9", "stage3": "features.16", "stage4": "features.23", "stage5": "features.29"}
 
 
@@ -46,6 +49,20 @@ class Bottleneck(torchvision.models.resnet.Bottleneck):
         return self.relu3(self.bn3(self.conv3(out)) + (x if self.downsample is None else self.downsample(x)))
 
 
+class WideInceptionB(nn.Module):
+    """Inception-v3's Mixed_6a, reading every position, padded so that the side stays (SPG)."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.branch3x3, self.branch3x3dbl_1 = block.branch3x3, block.branch3x3dbl_1
+        self.branch3x3dbl_2, self.branch3x3dbl_3 = block.branch3x3dbl_2, block.branch3x3dbl_3
+        for last in (self.branch3x3, self.branch3x3dbl_3):
+            last.conv.stride, last.conv.padding = (1, 1), (1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.branch3x3(x), self.branch3x3dbl_3(self.branch3x3dbl_2(self.branch3x3dbl_1(x))), max_pool2d(x, 3, 1, 1)], 1)
+
+
 def torchvision_googlenet(output_stride: int | None = None, pretrained: bool = True, weights: Path | None = None,
                           tail: str = "dilated") -> Network:
     """torchvision's GoogLeNet (batch norm, 3x3 in place of 5x5 convolutions) at output stride 16 (default, as rCAM reads it) or 32.
@@ -69,10 +86,18 @@ def torchvision_googlenet(output_stride: int | None = None, pretrained: bool = T
 
 
 def torchvision_inception_v3(output_stride: int | None = None, pretrained: bool = True, weights: Path | None = None) -> Network:
-    """torchvision's Inception-v3 (CSoA's "GoogLeNet"). Output stride 32; it pads little, so 299 gives sides 149, 73, 35, 17, 8."""
-    choose("torchvision_inception_v3", "output_stride", 32 if output_stride is None else output_stride, (32,))
+    """torchvision's Inception-v3 (CSoA's "GoogLeNet") at output stride 32; it pads little, so 299 gives sides 149, 73, 35, 17, 8.
+
+    At stride 8 it is as SPG changed it, and CSoA after it: Mixed_6a has stride 1 and keeps the side, nothing comes after Mixed_6e, whose
+    map is returned in place of logits; stages 4 and 5 end with Mixed_6b and Mixed_6e.
+    """
+    stride = 32 if output_stride is None else output_stride
+    choose("torchvision_inception_v3", "output_stride", stride, (32, 8))
     body = with_relu_modules(torchvision.models.Inception3(aux_logits=False, init_weights=False))
     source = _fill("torchvision_inception_v3", body, pretrained, weights, "Inception_V3_Weights.IMAGENET1K_V1")
+    if stride == 8:
+        return Network("torchvision_inception_v3", _as_spg(body), output_stride=8, features="Mixed_6e", stages=dict(SPG_STAGES),
+                       is_response=_is_conv_norm_relu, normalisation=to_unit_range, linear=None, weights=source)
     return Network("torchvision_inception_v3", body, output_stride=32, features="Mixed_7c", stages=dict(INCEPTION_STAGES),
                    is_response=_is_conv_norm_relu, normalisation=to_unit_range, linear="fc", weights=source, classes=imagenet_classes())
 
@@ -96,13 +121,20 @@ def torchvision_resnet50(output_stride: int | None = None, pretrained: bool = Tr
 
 
 def torchvision_vgg16(output_stride: int | None = None, pretrained: bool = True, weights: Path | None = None) -> Network:
-    """torchvision's VGG-16, fully connected layers included. Its last convolutional map, before pool5, is at stride 16."""
-    choose("torchvision_vgg16", "output_stride", 16 if output_stride is None else output_stride, (16,))
+    """torchvision's VGG-16, fully connected layers included. Its last convolutional map, before pool5, is at stride 16, or 8 without pool4.
+
+    At stride 8 it is a trunk as `vgg16_conv` is: nothing is dilated, and the last map is returned in place of logits.
+    """
+    stride = 16 if output_stride is None else output_stride
+    choose("torchvision_vgg16", "output_stride", stride, (16, 8))
     body = torchvision.models.vgg16(weights=None, init_weights=False)
     source = _fill("torchvision_vgg16", body, pretrained, weights, "VGG16_Weights.IMAGENET1K_V1")
-    return Network("torchvision_vgg16", body, output_stride=16, features="features.29", stages=dict(VGG_STAGES),
+    if stride == 8:
+        body.features[23] = body.features[30] = nn.Identity()
+        body = nn.Sequential(OrderedDict(features=body.features))
+    return Network("torchvision_vgg16", body, output_stride=stride, features="features.29", stages=dict(VGG_STAGES),
                    is_response=lambda name, module: name.startswith("features.") and isinstance(module, nn.ReLU),
-                   normalisation=imagenet_mean_and_deviation, linear=None, weights=source, classes=imagenet_classes())
+                   normalisation=imagenet_mean_and_deviation, linear=None, weights=source, classes=imagenet_classes() if stride == 16 else ())
 
 
 def imagenet_mean_and_deviation(rgb: Tensor) -> Tensor:
@@ -130,6 +162,13 @@ def _dilate(block: nn.Module) -> None:
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.dilation = module.padding = (2, 2)
     block.branch4[0] = nn.Sequential(nn.ZeroPad2d(2), nn.MaxPool2d(3, 1, dilation=2))
+
+
+def _as_spg(body: torchvision.models.Inception3) -> nn.Module:
+    """Its modules in their order, up to Mixed_6e."""
+    body.Mixed_6a = WideInceptionB(body.Mixed_6a)
+    order = [name for name, _ in body.named_children()]
+    return nn.Sequential(OrderedDict((name, body.get_submodule(name)) for name in order[:order.index("Mixed_6e") + 1]))
 
 
 def _is_conv_norm_relu(_name: str, module: nn.Module) -> bool:

@@ -19,7 +19,7 @@ class TwoClassifiers(nn.Module):
             raise Problem("A network needs at least one class to score.")
         if inner is not None and inner not in trunk.stages:
             raise Problem(f'{trunk.name} has no stage "{inner}"{nearest(inner, trunk.stages)}')
-        self.trunk, self.classes = trunk, tuple(classes)
+        self.trunk, self.stage, self.classes = trunk, inner, tuple(classes)
         self.inner = trunk.features if inner == "stage5" else trunk.stages[inner] if inner else None
         names = [trunk.features] + [self.inner] * (inner is not None)
         with torch.no_grad():

@@ -54,7 +54,7 @@ def losses(net: nn.Module, extractor: Extractor | None, images: Tensor, classes:
     coaug = None
     if extractor is not None:
         small = interpolate(images, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        vectors = embedded(extractor, small, own_map(s_l, classes))
+        vectors = embedded(extractor, small, own_map(s_l, classes), settings.scaling)
         coaug = coaug_loss(type(vectors)(*map(gathered, vectors)), gathered(classes), settings.gamma, settings.delta)
     return Losses(classification_loss(s_l, s_f, classes), inner, coaug)
 

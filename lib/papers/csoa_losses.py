@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
-from lib.papers.csoa_settings import CsoaSettings
+from lib.papers.csoa_settings import CsoaSettings, Rise, Scaling
 
 Extractor = Callable[[Tensor], Tensor]   # W_E: images (B, 3, h, w) -> vectors (B, D)
 LEAST = 1e-6   # a distance of 0 has no derivative, and none may divide
@@ -41,15 +41,17 @@ def inner_loss(s_f: Tensor, s_l: Tensor, mask: Tensor, how: str) -> Tensor:
     return distance.sum((1, 2)).mean() if how == "sum" else distance.mean()
 
 
-def location(s_l: Tensor, size: tuple[int, int]) -> Tensor:
+def location(s_l: Tensor, size: tuple[int, int], scaling: Scaling) -> Tensor:
     """S_L^c `(B, h, w)` between 0 and 1 at the size of the images, `(B, 1, H, W)`."""
-    low, high = s_l.amin((1, 2), keepdim=True), s_l.amax((1, 2), keepdim=True)
-    return interpolate(((s_l - low) / (high - low).clamp(min=LEAST))[:, None], size, mode="bilinear", align_corners=False)
+    low = s_l.amin((1, 2), keepdim=True) if scaling == "minmax" else torch.zeros_like(s_l[:, :1, :1])
+    high = s_l.amax((1, 2), keepdim=True)
+    share = (s_l - low).clamp(min=0) / (high - low).clamp(min=LEAST)
+    return interpolate(share[:, None], size, mode="bilinear", align_corners=False)
 
 
-def embedded(extractor: Extractor, images: Tensor, s_l: Tensor) -> Embedded:
+def embedded(extractor: Extractor, images: Tensor, s_l: Tensor, scaling: Scaling) -> Embedded:
     """eq. 8 and 10, in one pass of the extractor."""
-    where = location(s_l, images.shape[2:])
+    where = location(s_l, images.shape[2:], scaling)
     sure = interpolate(confident(s_l)[:, None].to(images), images.shape[2:], mode="nearest")
     return Embedded(*extractor(torch.cat([where * images, (1 - where) * images, (1 - where) * sure * images])).chunk(3))
 
@@ -90,6 +92,7 @@ def confseg_loss(s_l: Tensor, s_f: Tensor, classes: Tensor, settings: CsoaSettin
     return inner_loss(own_map(s_f, classes), teacher, confident(teacher), settings.inner)
 
 
-def alpha_at(epoch: int, epochs: int, highest: float) -> float:
-    """The share of L_inner: from 0 in the first epoch to `highest` in the last, linearly (section 3.1 says that it rises)."""
-    return highest * epoch / max(1, epochs - 1)
+def alpha_at(epoch: int, epochs: int, highest: float, rise: Rise) -> float:
+    """The share of L_inner in an epoch; section 3.1 says that it rises, not how."""
+    done = epoch / max(1, epochs - 1)
+    return highest * {"linear": done, "late": float(done >= 0.5), "constant": 1.0}[rise]

@@ -11,7 +11,7 @@ def main(words: list[str] | None = None) -> int:
     stages = parser.add_subparsers(dest="stage", required=True)
     strip = stages.add_parser("strip", help="a notebook without outputs, for stages to depend on")
     strip.add_argument("notebook")
-    for name in ("data", "train", "maps", "report"):
+    for name in ("data", "train", "maps", "csoa", "report"):
         stages.add_parser(name).add_argument("tier", nargs="?" if name == "report" else None)
     run = stages.add_parser("run", help="execute a notebook for a tier")
     run.add_argument("notebook")
@@ -36,6 +36,8 @@ def _dispatch(args: argparse.Namespace) -> int:
         stages.train_dcsm(args.tier)
     elif args.stage == "maps":
         stages.maps_dcsm(args.tier)
+    elif args.stage == "csoa":
+        stages.train_csoa(args.tier)
     elif args.stage == "run":
         stages.run(args.notebook, args.tier)
     elif args.stage == "report":

@@ -56,6 +56,27 @@ def maps_dcsm(tier: str) -> None:
             _sources("lib/papers/dcsm_maps.py"))
 
 
+def train_csoa(tier: str) -> None:
+    """Stage csoa_train@<tier>: networks and what they find below build/<tier>/csoa_train, curves below reports/<tier>/curves/csoa_train.
+
+    `torchrun --nproc_per_node N -m lib.pipeline csoa TIER` shares every batch among N processes.
+    """
+    from lib.data.dataset import Dataset
+    from lib.papers.csoa_settings import constants_of
+    from lib.parallel import processes
+    from lib.training.csoa_networks import train_run
+
+    params = load_params()
+    use_mirror(params)
+    sources, locating = _sources("lib/training/csoa_train.py"), _sources("lib/papers/csoa_locate.py")
+    with processes():
+        for dataset, networks in _block(params, tier).csoa_train.runs.items():
+            for network, run in networks.items():
+                place = f"csoa_train/{dataset}/{network}"
+                train_run(Dataset(DATA / tier / dataset), network, run, constants_of(params.csoa, params.csoa_trials), params.csoa_thresholds.tried,
+                          BUILD / tier / place, REPORTS / tier / "curves" / place, sources, locating)
+
+
 def check_sources(params: Params, tiers: list[str]) -> None:
     """Before anything starts: is what cannot be fetched there?"""
     from lib.data.official import find_official

@@ -1,5 +1,7 @@
 """Photographs of single objects as squares: what CSoA trains on."""
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +11,6 @@ from torch import Tensor
 
 from lib.data.dataset import Dataset, Sample
 from lib.problem import Problem
-
-CROP = 7 / 8   # 224 of 256 pixels
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,52 @@ def single_objects(dataset: Dataset, least: int) -> SingleObjects:
                          {split: [s for s in samples if s.labels[0] in kept] for split, samples in found.items()})
 
 
-def squeezed(photo: Image.Image, side: int) -> Tensor:
-    """RGB `(3, side, side)` in 0..1, both sides scaled to the same length, as CAM does."""
-    return torch.from_numpy(np.array(photo.resize((side, side), Image.Resampling.BILINEAR))).permute(2, 0, 1).float().div(255)
+class Squares:
+    """Photographs as squares RGB `(3, side, side)` uint8, both sides scaled to the same length, as CAM does; decoded once as long as
+    they fit into `limit` bytes."""
+
+    def __init__(self, side: int, limit: int = 4 * 2 ** 30) -> None:
+        self.side, self.room = side, limit // (3 * side * side)
+        self.kept: dict[str, Tensor] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.workers = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+    def of(self, samples: Sequence[Sample]) -> list[Tensor]:
+        missing = [sample for sample in samples if sample.id not in self.kept]
+        fresh = dict(zip((sample.id for sample in missing), self.workers.map(self._decoded, missing)))
+        self.kept |= dict(list(fresh.items())[:max(0, self.room - len(self.kept))])
+        return [fresh[sample.id] if sample.id in fresh else self.kept[sample.id] for sample in samples]
+
+    def batch(self, samples: Sequence[Sample]) -> Tensor:
+        """`(B, 3, side, side)` in 0..1."""
+        return torch.stack(self.of(samples)).float().div(255)
+
+    def size_of(self, sample: Sample) -> tuple[int, int]:
+        """(width, height) of the photograph."""
+        if sample.id not in self.sizes:
+            self.of([sample])
+        return self.sizes[sample.id]
+
+    def _decoded(self, sample: Sample) -> Tensor:
+        photo = sample.photo()
+        self.sizes[sample.id] = photo.size
+        small = photo.resize((self.side, self.side), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(small)).permute(2, 0, 1)
 
 
-def training_view(photo: Image.Image, side: int, draw: np.random.Generator) -> Tensor:
-    """A random crop of 7/8 of the sides, mirrored half of the time, `(3, side, side)`."""
-    width, height = photo.width * CROP, photo.height * CROP
-    x, y = draw.uniform(0, photo.width - width), draw.uniform(0, photo.height - height)
-    crop = photo.resize((side, side), Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
-    return squeezed(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else crop, side)
+def enlarged(side: int) -> int:
+    """The side of which `side` is a crop of 7/8: 256 for 224."""
+    return round(side * 8 / 7)
 
 
-def training_batch(samples: Sequence[Sample], side: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
+def training_view(square: Tensor, side: int, draw: np.random.Generator) -> Tensor:
+    """A random crop `(3, side, side)` in 0..1, mirrored half of the time."""
+    y, x = (int(offset) for offset in draw.integers(square.shape[-1] - side + 1, size=2))
+    crop = square[:, y:y + side, x:x + side].float().div(255)
+    return crop.flip(2) if draw.random() < 0.5 else crop
+
+
+def training_batch(squares: Squares, samples: Sequence[Sample], side: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
     """`(B, 3, side, side)`; what is random about an image follows from its key alone, whichever process looks at it."""
-    return torch.stack([training_view(sample.photo(), side, np.random.default_rng(key)) for sample, key in zip(samples, keys, strict=True)])
+    found = squares.of(samples)
+    return torch.stack([training_view(square, side, np.random.default_rng(key)) for square, key in zip(found, keys, strict=True)])

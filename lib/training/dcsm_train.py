@@ -12,7 +12,8 @@ from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional
 from lib.nets.fcn_file import read_header, save_fcn
 from lib.problem import Problem
-from lib.training.multilabel import curves, train
+from lib.training.curves import as_csv
+from lib.training.multilabel import COLUMNS, train
 from lib.training.multilabel_settings import TrainingSettings
 
 VALIDATION = 150   # images, spread evenly, that an epoch is checked on
@@ -31,7 +32,7 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
         fcn = fcn.to(device, memory_format=torch.channels_last)
         rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
         with whole_file(logs / f"{name}.csv") as part:
-            part.write_text(curves(rows), encoding="utf-8")
+            part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")
         save_fcn(fcn.cpu(), weights, fingerprint=fingerprint)
         checkpoint.unlink(missing_ok=True)
 

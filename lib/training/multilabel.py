@@ -1,6 +1,4 @@
 """Multi-label training with global max pooling and sigmoid cross-entropy, in two phases, resumable at any step (DCSM, section 3.2)."""
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib.data.dataset import Sample
-from lib.files import whole_file
 from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import Fcn
 from lib.problem import Problem
 from lib.progress import progress
 from lib.training.batches import CachedViews, Photographs, rounded, square, targets
+from lib.training.checkpoint import load_checkpoint, save_checkpoint
 from lib.training.multilabel_settings import TrainingSettings
 
 SAVE_EVERY = 50   # steps between checkpoints; an epoch's end is always one
@@ -47,7 +45,8 @@ def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: 
         _start_with_priors(fcn, p)
     source = CachedViews(fcn, samples, settings) if settings.views else Photographs(fcn, samples, settings)
     _unfrozen(fcn, settings.frozen)   # a misspelt module is named before anything is trained
-    state, saved = _resume(fcn, checkpoint, fingerprint)
+    found = load_checkpoint(checkpoint, fingerprint, fcn)
+    state, saved = (Progress(**found[0]), found[1]) if found else (Progress(), None)
     for phase, (name, epochs, rate) in enumerate((("head", settings.head_epochs, settings.head_rate), ("all", settings.epochs, settings.rate))):
         if phase < state.phase or not epochs:
             continue
@@ -62,22 +61,13 @@ def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: 
                 state.losses.append(_update(source, fcn, optimiser, rows, p[rows], rate * (1 - done / total) ** 0.9, (seed, phase, epoch, step)))
                 state.step = step + 1
                 if state.step % SAVE_EVERY == 0:
-                    _save(fcn, optimiser, state, checkpoint, fingerprint)
+                    save_checkpoint(checkpoint, fingerprint, fcn, optimiser, vars(state))
             state.rows += _epoch_rows(fcn, val, settings, name, epoch, state.losses)
             state.epoch, state.step, state.losses = epoch + 1, 0, []
-            _save(fcn, optimiser, state, checkpoint, fingerprint)
+            save_checkpoint(checkpoint, fingerprint, fcn, optimiser, vars(state))
         state.phase, state.epoch = phase + 1, 0
     fcn.requires_grad_(False).eval()
     return state.rows
-
-
-def curves(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows of the curves as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 @torch.inference_mode()
@@ -164,21 +154,3 @@ def _epoch_rows(fcn: Fcn, val: Sequence[Sample], settings: TrainingSettings, pha
              "val_map": ""} for part in parts]
     rows[-1]["val_map"] = round(float(scores["map"][0]), 3)
     return rows
-
-
-def _save(fcn: Fcn, optimiser: torch.optim.Optimizer, state: Progress, path: Path, fingerprint: str) -> None:
-    with whole_file(path) as part:
-        torch.save({"fingerprint": fingerprint, "weights": fcn.state_dict(), "optimiser": optimiser.state_dict(), "state": vars(state)}, part)
-
-
-def _resume(fcn: Fcn, path: Path, fingerprint: str) -> tuple[Progress, dict | None]:
-    if not path.is_file():
-        return Progress(), None
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:   # bytes that are no checkpoint can fail anywhere in the unpickling
-        raise Problem(f"{path}: a checkpoint that cannot be read; delete it, and the training starts anew.") from None
-    if saved["fingerprint"] != fingerprint:   # of other settings, data or code: start anew
-        return Progress(), None
-    fcn.load_state_dict(saved["weights"])
-    return Progress(**saved["state"]), saved["optimiser"]

@@ -10,7 +10,7 @@ from lib.papers.csoa_losses import (Embedded, alpha_at, classification_loss, coa
                                     logits, own_map)
 from lib.papers.csoa_settings import CsoaSettings
 
-SETTINGS = CsoaSettings(alpha=1.0, inner="sum", detach=True, gamma=0.7, delta=1.3, weight=1.0, threshold=0.2)
+SETTINGS = CsoaSettings(alpha=1.0, rise="linear", inner="sum", detach=True, scaling="minmax", gamma=0.7, delta=1.3, weight=1.0)
 
 
 def maps(seed: int, *shape: int) -> Tensor:
@@ -74,15 +74,15 @@ def test_the_teacher_is_pulled_only_when_it_is_not_detached(detach: bool) -> Non
 
 def test_the_location_lies_between_0_and_1_at_the_images_size() -> None:
     s = torch.tensor([[[-2.0, 0.0], [2.0, 6.0]]])
-    assert location(s, (2, 2)).tolist() == [[[[0, 0.25], [0.5, 1]]]]
-    assert location(maps(8, 3, 4, 4), (16, 12)).shape == (3, 1, 16, 12)
-    assert location(torch.full((1, 2, 2), 3.0), (4, 4)).eq(0).all()   # a constant map has no foreground, and no NaN
+    assert location(s, (2, 2), "minmax").tolist() == [[[[0, 0.25], [0.5, 1]]]]
+    assert location(maps(8, 3, 4, 4), (16, 12), "minmax").shape == (3, 1, 16, 12)
+    assert location(torch.full((1, 2, 2), 3.0), (4, 4), "minmax").eq(0).all()   # a constant map has no foreground, and no NaN
 
 
 def test_eq_8_and_10_what_is_embedded() -> None:
     """With the average colour as the embedding network, written out for every pixel."""
     images, s = maps(9, 2, 3, 4, 4).abs(), maps(10, 2, 4, 4)
-    found = embedded(lambda x: x.mean((2, 3)), images, s)
+    found = embedded(lambda x: x.mean((2, 3)), images, s, "minmax")
     for m in range(2):
         low, high, mask = s[m].min().item(), s[m].max().item(), literal_mask(s[m].tolist())
         where = [[(s[m, i, j].item() - low) / (high - low) for j in range(4)] for i in range(4)]
@@ -145,13 +145,13 @@ def test_l_cls_is_the_cross_entropy_of_both_classifiers() -> None:
 
 
 def test_alpha_rises_from_nothing_to_its_highest() -> None:
-    assert [alpha_at(e, 5, 0.8) for e in range(5)] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
-    assert alpha_at(0, 1, 1.0) == 0
+    assert [alpha_at(e, 5, 0.8, "linear") for e in range(5)] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
+    assert alpha_at(0, 1, 1.0, "linear") == 0
 
 
 def test_the_extractor_passes_gradients_to_the_map() -> None:
     s = maps(16, 2, 4, 4).float().requires_grad_()
     extractor = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).requires_grad_(False)
-    vectors = embedded(extractor, torch.rand(2, 3, 8, 8), s)
+    vectors = embedded(extractor, torch.rand(2, 3, 8, 8), s, "minmax")
     coaug_loss(vectors, torch.tensor([0, 0]), 1.0, 1.0).backward()
     assert s.grad.abs().sum() > 0

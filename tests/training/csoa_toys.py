@@ -18,8 +18,8 @@ from lib.training.csoa_batches import single_objects
 from lib.training.csoa_train import Job, train
 
 CLASSES = ("disc", "bar", "rare")
-SETTINGS = CsoaSettings(alpha=0.5, inner="mean", detach=True, gamma=0.5, delta=1.0, weight=0.3, threshold=0.3)
-TRAINING = CsoaTraining(side=32, output_stride=8, width=6, frozen=0, embedded_side=32, batch=4, batch_classes=2, epochs=2, rate=0.002, head_rate=0.01,
+SETTINGS = CsoaSettings(alpha=0.5, rise="linear", inner="mean", detach=True, scaling="minmax", gamma=0.5, delta=1.0, weight=0.3)
+TRAINING = CsoaTraining(side=32, output_stride=8, width=6, frozen=0, depthwise=True, embedded_side=32, batch=4, batch_classes=2, epochs=2, rate=0.002, head_rate=0.01,
                         decay=0.9, weight_decay=0.001)
 JOB = Job("csoa", "4-5", 3)
 

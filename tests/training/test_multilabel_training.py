@@ -20,7 +20,8 @@ from lib.nets.network import Network
 from lib.problem import Problem
 from lib.training import multilabel
 from lib.training.batches import square
-from lib.training.multilabel import curves, labels, predict, sigmoid_cross_entropy, train
+from lib.training.curves import as_csv
+from lib.training.multilabel import COLUMNS, labels, predict, sigmoid_cross_entropy, train
 from lib.training.multilabel_settings import TrainingSettings
 
 
@@ -192,11 +193,11 @@ def test_labels_by_hand() -> None:
 
 
 def test_the_curves(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(curves(run(tiny(), dataset, settings, tmp_path)))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(run(tiny(), dataset, settings, tmp_path), COLUMNS))))
     assert list(rows[0]) == ["phase", "epoch", "step", "loss", "val_map"]
     assert [(r["phase"], r["epoch"], r["step"]) for r in rows] == [(phase, str(1 + i // 3), str(1 + i)) for phase in ("head", "all") for i in range(6)]
     assert [bool(r["val_map"]) for r in rows] == [False, False, True] * 4 and all(float(r["loss"]) > 0 for r in rows)
-    assert curves([{"phase": "all", "epoch": 2, "step": 7, "loss": 0.5, "val_map": ""}]) == "phase,epoch,step,loss,val_map\nall,2,7,0.5,\n"
+    assert as_csv([{"phase": "all", "epoch": 2, "step": 7, "loss": 0.5, "val_map": ""}], COLUMNS) == "phase,epoch,step,loss,val_map\nall,2,7,0.5,\n"
 
 
 def test_ten_losses_of_an_epoch(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings) -> None:

@@ -1,0 +1,110 @@
+"""Where trained networks of CSoA find the object: boxes at every threshold, from one CAM or from the union of both, and the class's rank."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lib.data.dataset import Box, Sample
+from lib.files import whole_file
+from lib.metrics.localisation import Localised, best_overlap, truth_boxes
+from lib.nets.two_classifiers import TwoClassifiers
+from lib.papers.csoa import binary, probabilities
+from lib.papers.csoa_losses import own_map
+from lib.problem import Problem
+from lib.progress import progress
+from lib.training.csoa_batches import Squares
+
+MAPS = ("union", "s_l", "s_f")   # of both CAMs, or of one
+
+
+@dataclass(frozen=True)
+class Located:
+    """What one network found on N images: the place of the true class, and the overlap of its boxes at T thresholds by map."""
+    ids: list[str]
+    rank: np.ndarray                            # (N,), 0 is best
+    rank_ten: np.ndarray                        # (N,), of the mean over ten crops; -1 where they were not looked at
+    largest: Mapping[str, np.ndarray]           # map -> (N, T), the largest component's box
+    every: np.ndarray                           # (N, T), the best of all components of the union (MaxBoxAccV2)
+
+    def at(self, maps: str = "union") -> Localised:
+        return Localised(self.rank, self.largest[maps])
+
+    def of(self, rows: np.ndarray) -> "Located":
+        """The same of some images."""
+        return Located([self.ids[i] for i in rows], self.rank[rows], self.rank_ten[rows], {k: v[rows] for k, v in self.largest.items()}, self.every[rows])
+
+
+def save_located(path: Path, found: Located, fingerprint: str) -> None:
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, fingerprint=fingerprint, ids=np.array(found.ids), rank=found.rank, rank_ten=found.rank_ten, every=found.every,
+                            **{f"largest_{name}": values for name, values in found.largest.items()})
+
+
+def load_located(path: Path, fingerprint: str | None = None) -> Located | None:
+    """None where it is of another fingerprint or not there and one is asked for."""
+    try:
+        with np.load(path) as saved:
+            if fingerprint is not None and str(saved["fingerprint"]) != fingerprint:
+                return None
+            maps = {name: saved[f"largest_{name}"] for name in MAPS if f"largest_{name}" in saved}
+            return Located(saved["ids"].tolist(), saved["rank"], saved["rank_ten"], maps, saved["every"])
+    except Exception:   # not there, or bytes that can fail anywhere in the unpacking
+        if fingerprint is not None:
+            return None
+        raise Problem(f"{path}: missing or damaged; run the stage csoa_train again, it looks anew at what is not there.") from None
+
+
+@torch.inference_mode()
+def locate(net: TwoClassifiers, samples: Sequence[Sample], boxes: Mapping[str, Sequence[Box]], squares: Squares, thresholds: Sequence[float], batch: int,
+           label: str, crops: Squares | None = None) -> Located:
+    """Maps of the true class at the network's input size, binarised at every threshold (eq. 13), and their boxes (section 4.2).
+
+    Both sides of an image are scaled to the same length; so is its truth, which leaves overlaps as they are. `crops`: larger squares
+    to cut ten crops out of, of the size of `squares`.
+    """
+    device = next(net.parameters()).device
+    rank, ten, every, found = [], [], [], {name: [] for name in (MAPS if net.w_f is not None else ("union", "s_l"))}
+    for start in progress(range(0, len(samples), batch), label):
+        part = samples[start:start + batch]
+        classes = torch.tensor([net.classes.index(s.labels[0]) for s in part], device=device)
+        s_l, s_f = net(squares.batch(part).to(device, memory_format=torch.channels_last))
+        rank += _ranks(probabilities(s_l, s_f), classes)
+        ten += [-1] * len(part) if crops is None else _ranks(ten_crop(net, crops.batch(part).to(device), squares.side), classes)
+        own = {"s_l": own_map(s_l, classes)} | ({} if s_f is None else {"s_f": own_map(s_f, classes)})
+        for place, sample in enumerate(part):
+            truth = square_truth(sample, boxes, squares)
+            masks = at_thresholds({name: maps[place] for name, maps in own.items()}, squares.side, thresholds)
+            for name in found:
+                found[name].append([best_overlap(mask, truth, "largest") for mask in masks[name]])
+            every.append([best_overlap(mask, truth, "all") for mask in masks["union"]])
+    return Located([s.id for s in samples], np.array(rank), np.array(ten), {name: np.array(rows) for name, rows in found.items()}, np.array(every))
+
+
+def square_truth(sample: Sample, boxes: Mapping[str, Sequence[Box]], squares: Squares) -> np.ndarray:
+    """The truth boxes `(M, 4)` in the pixels of the sample's square."""
+    size = squares.size_of(sample)
+    return truth_boxes(boxes[sample.id], sample.labels[0], size, sample.id) * (squares.side / np.array([*size, *size]))
+
+
+def ten_crop(net: TwoClassifiers, images: Tensor, side: int) -> Tensor:
+    """Class probabilities `(B, K)`, the mean over the crops at the corners and in the middle and over their mirror images (section 4.1)."""
+    far = images.shape[-1] - side
+    crops = [images[..., y:y + side, x:x + side] for y, x in ((0, 0), (0, far), (far, 0), (far, far), (far // 2, far // 2))]
+    return torch.stack([probabilities(*net(view.contiguous(memory_format=torch.channels_last))) for crop in crops for view in (crop, crop.flip(3))]).mean(0)
+
+
+def at_thresholds(maps: Mapping[str, Tensor], side: int, thresholds: Sequence[float]) -> dict[str, list[np.ndarray]]:
+    """eq. 13 at every threshold, of each map `(h, w)` enlarged to a square, and the union of all."""
+    large = {name: interpolate(m[None, None].float(), (side, side), mode="bilinear", align_corners=False)[0, 0] for name, m in maps.items()}
+    found = {name: [binary(m, threshold).cpu().numpy() for threshold in thresholds] for name, m in large.items()}
+    return {"union": [np.logical_or.reduce(masks) for masks in zip(*found.values())]} | found
+
+
+def _ranks(scores: Tensor, classes: Tensor) -> list[int]:
+    """The place of the true class, 0 for the best; of equal scores the first class comes first."""
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    return (order == classes[:, None]).int().argmax(1).tolist()
