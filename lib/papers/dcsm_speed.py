@@ -6,15 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 from lib.paths import ROOT
 from lib.problem import Problem
+from lib.timing import medians
 
-REPEATS = 5
 CLASSES = 8   # of the comparison
 
 
@@ -52,18 +49,7 @@ def _measure_here(weights: Path, path: Path, side: int) -> dict[str, float]:
              f"{several.numel()} classes together": lambda: look(fcn, photo, middle, chosen, True).gradients(several),
              f"{several.numel()} classes, a loop that runs forward and back": lambda: one_by_one(plain),
              f"{several.numel()} classes, the same loop with folded normalisation": lambda: one_by_one(fcn)}
-    return _medians(times)
-
-
-def _medians(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Of so many rounds after one that warms up; the actions take turns, so that a busy moment meets all of them."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(1 + REPEATS):
-        for name, action in actions.items():
-            start = perf_counter()
-            action()
-            times[name].append(1000 * (perf_counter() - start))
-    return {name: round(median(values[1:]), 1) for name, values in times.items()}
+    return medians(times)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,19 @@ METRICS: dict[str, tuple[str, str, int]] = {
     "map": ("mAP (%)", "average precision of ranking all images by a class's score, averaged over the classes that occur, in percent", 1),
     "exact": ("exact (%)", "share of the images on which the classes scored above 0.5 are exactly the true ones, in percent", 1),
     "top_class": ("top class (%)", "share of the images whose best scored class is a true one, in percent", 1),
+    "loc1": ("top-1 loc. error (%)", "share of the images on which the best class is wrong or the box of the true class overlaps no truth box by at "
+             "least 0.5, in percent", -1),
+    "loc5": ("top-5 loc. error (%)", "the same, with the true class among the five best", -1),
+    "gt_known": ("GT-known error (%)", "share of the images on which the box of the true class overlaps no truth box by at least 0.5, in percent", -1),
+    "cls1": ("top-1 class. error (%)", "share of the images on which the best class is wrong, in percent", -1),
+    "cls5": ("top-5 class. error (%)", "share of the images on which the true class is not among the five best, in percent", -1),
+    "cls1_ten": ("top-1, ten crops (%)", "top-1 classification error of the mean over ten crops, in percent", -1),
+    "cls5_ten": ("top-5, ten crops (%)", "top-5 classification error of the mean over ten crops, in percent", -1),
+    "max_box_acc": ("MaxBoxAcc (%)", "share of the images whose box overlaps a truth box by at least 0.5, at the threshold that is best on the scored "
+                    "images themselves (Choe et al. 2020), in percent", 1),
+    "max_box_acc_v2": ("MaxBoxAccV2 (%)", "the same with the best of all components' boxes, averaged over overlaps of 0.3, 0.5 and 0.7, each at its "
+                       "own best threshold (Choe et al. 2020), in percent", 1),
+    "theta": ("θ", "threshold of eq. 13 with the least top-1 localisation error on validation images", 0),
     "abo": ("ABO (%)", "overlap (IoU) of every true object with its best proposal, averaged over objects, in percent", 1),
     "recall": ("recall (%)", "share of the true objects with a proposal that overlaps them by at least 0.5, in percent", 1),
 }
@@ -35,6 +48,8 @@ ROWS = {"g_weak": "G-Weak", "cam1": "CAM₁", "cam2": "CAM₂", "rcam1": "rCAM�
         "rcam_box": "rCAM_Box",
         "rcam_cited": "rCAM, cited CRF weights", "dcsm": "DCSM", "dcsm_no_crf": "DCSM without CRF", "dcsm_crf": "DCSM with CRF",
         "dcsm_paper_crf": "DCSM with the paper's CRF constants", "dcsm_true_labels": "DCSM with CRF, classes from the true labels",
+        "base": "base", "confseg": "ConfSeg", "coaug": "CoAug", "csoa": "CSoA", "whole_image": "whole image", "centred_box": "centred box, half the area",
+        "union": "union of both CAMs", "s_l": "S_L alone", "s_f": "S_F alone",
         "simonyan_crf": "Simonyan with CRF", "bp": "BP", "guided_bp": "guided BP", "fcn_gbp": "FCN + GBP", "zof_gbp": "ZOF + GBP",
         "fcn_mcg": "FCN + proposals", "mil_fcn": "MIL-FCN", "em_adapt": "EM-Adapt", "mil_sppxl": "MIL-sppxl", "mil_bb": "MIL-bb",
         "mil_seg": "MIL-seg", "stc": "STC", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}

@@ -10,12 +10,14 @@ from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.nets.two_classifiers_file import load_two_classifiers, read_two_classifiers, save_two_classifiers
 from lib.papers.csoa import Extractor
-from lib.papers.csoa_locate import load_located, locate, save_located
+from lib.papers.csoa_jobs import Job, jobs
+from lib.papers.csoa_locate import locate
+from lib.papers.csoa_located import load_located, save_located
 from lib.papers.csoa_settings import CsoaRun, CsoaSettings
 from lib.parallel import device_here, share, together
 from lib.problem import Problem
 from lib.training.csoa_batches import SingleObjects, Squares, enlarged, single_objects
-from lib.training.csoa_train import COLUMNS, Job, build, facts, jobs, train
+from lib.training.csoa_train import COLUMNS, build, facts, train
 from lib.training.curves import as_csv
 
 SPLITS = ("val", "test")

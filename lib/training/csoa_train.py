@@ -1,6 +1,6 @@
 """Training of CSoA and of its parts, resumable after every epoch, on one process or several (section 4.1)."""
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.nets.two_classifiers import TwoClassifiers
 from lib.papers.csoa import Extractor, Losses, losses, network_of
+from lib.papers.csoa_jobs import Job
 from lib.papers.csoa_losses import alpha_at
-from lib.papers.csoa_settings import CsoaRun, CsoaSettings, CsoaTraining, Position, Variant
+from lib.papers.csoa_settings import CsoaSettings, CsoaTraining
 from lib.parallel import averaged, share
 from lib.problem import Problem
 from lib.progress import progress
@@ -21,28 +22,7 @@ from lib.training.balanced import balanced_batches
 from lib.training.checkpoint import load_checkpoint, save_checkpoint
 from lib.training.csoa_batches import SingleObjects, Squares, enlarged, training_batch
 
-POSITION: Position = "4-5"   # the paper's, of table 1
 COLUMNS = ("epoch", "step", "loss", "cls", "inner", "coaug")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train; a trial has constants of its own."""
-    variant: Variant
-    position: Position
-    seed: int
-    trial: str = ""
-
-    @property
-    def name(self) -> str:
-        return "_".join([self.variant, self.position, f"seed{self.seed}"] + [self.trial] * bool(self.trial))
-
-
-def jobs(run: CsoaRun) -> list[Job]:
-    """Everything that a run trains, seed by seed, so that an interrupted one has whole rows."""
-    found = [job for seed in run.seeds for job in
-             [Job(variant, POSITION, seed) for variant in run.variants] + [Job("csoa", position, seed) for position in run.positions or ()]]
-    return list(dict.fromkeys(found + [Job("csoa", POSITION, run.seeds[0], trial) for trial in run.trials or ()]))
 
 
 def build(job: Job, network: str, classes: Sequence[str], training: CsoaTraining) -> TwoClassifiers:
@@ -58,7 +38,7 @@ def train(net: TwoClassifiers, job: Job, data: SingleObjects, settings: CsoaSett
           checkpoint: Path, fingerprint: str, squares: Squares | None = None) -> list[dict[str, Any]]:
     """Train in place; returns the rows of the curves. A checkpoint of the same fingerprint is gone on from, to the same losses."""
     device = next(net.parameters()).device
-    optimiser, wrapped = _optimiser(net, training), _on_all_processes(net)
+    optimiser, wrapped = optimiser_of(net, training), _on_all_processes(net)
     squares = squares or Squares(enlarged(training.side))
     saved = load_checkpoint(checkpoint, fingerprint, net)
     epoch, rows = (saved[0]["epoch"], saved[0]["rows"]) if saved else (0, [])
@@ -113,7 +93,7 @@ def _row(epoch: int, step: int, loss: Tensor, found: Losses) -> dict[str, Any]:
     return {"epoch": epoch + 1, "step": step + 1} | {k: "" if v is None else round(float(averaged(v.detach())), 5) for k, v in parts.items()}
 
 
-def _optimiser(net: TwoClassifiers, training: CsoaTraining) -> torch.optim.Optimizer:
+def optimiser_of(net: TwoClassifiers, training: CsoaTraining) -> torch.optim.Optimizer:
     """SGD over the classifiers and over the trunk's stages above `frozen`, up to its last map; normalisation statistics stay as they are."""
     net.requires_grad_(False)
     heads = [p for head in (net.w_l, net.w_f) if head is not None for p in head.parameters()]

@@ -15,7 +15,8 @@ from lib.nets.network import Network
 from lib.papers.csoa import Extractor, network_of
 from lib.papers.csoa_settings import CsoaSettings, CsoaTraining
 from lib.training.csoa_batches import single_objects
-from lib.training.csoa_train import Job, train
+from lib.papers.csoa_jobs import Job
+from lib.training.csoa_train import train
 
 CLASSES = ("disc", "bar", "rare")
 SETTINGS = CsoaSettings(alpha=0.5, rise="linear", inner="mean", detach=True, scaling="minmax", gamma=0.5, delta=1.0, weight=0.3)
