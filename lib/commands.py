@@ -27,6 +27,8 @@ IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 def segment(args: argparse.Namespace) -> None:
     """Heat map, mask and overlay of every photograph; those already there are left as they are."""
+    if args.threshold is None:
+        args.threshold = load_params().csoa_thresholds.chosen if args.method == "csoa" else 0.5
     if not 0 < args.threshold <= 1:
         raise Problem(f"--threshold: {args.threshold} is out of range, it must be above 0 and at most 1.")
     maps_of = _method(args)
@@ -47,13 +49,13 @@ def evaluate(args: argparse.Namespace) -> None:
     from lib.data.subset import subset
 
     params = load_params()
-    if args.method not in (known := ("rcam", "rcam_box", "dcsm")):
+    if args.method not in (known := ("rcam", "rcam_box", "dcsm", "csoa")):
         raise Problem(f'evaluate: there is no method "{args.method}"{nearest(args.method, known)}')
     if args.tier not in params.tier:
         raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
     dataset = Dataset(args.data)
     samples = subset(dataset.split(args.split), args.images)
-    network, facts, rows = _evaluate_dcsm(args, dataset, samples) if args.method == "dcsm" else _evaluate_rcam(args, samples)
+    network, facts, rows = _evaluators()[args.method](args, dataset, samples)
     print(f"{network} on {facts}")
     for row, scores in rows.items():
         print(f"{row:12s}" + "".join(f"  {m} {v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for m, v in scores.items()))
@@ -61,7 +63,13 @@ def evaluate(args: argparse.Namespace) -> None:
         write_json(args.json, {"method": args.method, "network": network, "images": int(facts.split()[0]), "results": rows})
 
 
-def _evaluate_rcam(args: argparse.Namespace, samples: Sequence["Sample"]) -> tuple[str, str, dict]:
+def _evaluators() -> dict[str, Callable[..., tuple[str, str, dict]]]:
+    from lib.commands_csoa import evaluate as evaluate_csoa
+
+    return {"rcam": _evaluate_rcam, "rcam_box": _evaluate_rcam, "dcsm": _evaluate_dcsm, "csoa": evaluate_csoa}
+
+
+def _evaluate_rcam(args: argparse.Namespace, _: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
     from lib.papers import rcam_tables
 
     params = load_params()
@@ -125,11 +133,15 @@ class Found(NamedTuple):
 
 def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Sequence[Found]]:
     """Photographs -> what is found in each."""
-    if args.method not in (known := (*STEPS, "rcam_box", "dcsm")):
+    if args.method not in (known := (*STEPS, "rcam_box", "dcsm", "csoa")):
         raise Problem(f'segment: there is no method "{args.method}"{nearest(args.method, known)}')
     if args.method == "dcsm":
         params, fcn = load_params(), _trained(args)
         return lambda photos: [_dcsm(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side) for photo in photos]
+    if args.method == "csoa":
+        from lib.commands_csoa import segmenter
+        look = segmenter(args)
+        return lambda photos: [Found(one.heat, names=[f"{one.name}, box {one.box}"]) for one in look(photos)]
     from lib.papers.rcam import rcam
     from lib.papers.rcam_box import rcam_box
     from lib.papers.rcam_tables import open_network

@@ -16,7 +16,7 @@ def test_shipped_parameters_are_valid() -> None:
     params = load_params()
     assert set(params.tier) == set(TIERS)
     assert set(params.tiers) <= set(TIERS)
-    assert {"rcam", "rcam_scales", "rcam_constants"} <= set(NOTEBOOKS) and not {"data", "dcsm_train", "dcsm_maps"} & set(NOTEBOOKS)
+    assert {"rcam", "rcam_scales", "rcam_constants"} <= set(NOTEBOOKS) and not {"data", "dcsm_train", "dcsm_maps", "csoa_train"} & set(NOTEBOOKS)
     assert params.rcam.sizes == (224, 448) and params.rcam.guide_stride == 8
     assert type(params.rcam.eps) is float and type(params.rcam.crf.bilateral) is float   # written as whole numbers too
     assert params.rcam_scales.sizes[2] == (224, 448)
@@ -59,7 +59,7 @@ EVERYWHERE = [
     ("dataset_", "x", '{where}.dataset_: there is no such parameter; did you mean "dataset"?'),
     ("networks.{net}.epoch", 1, '{where}.networks.{net}.epoch: there is no such parameter; did you mean "epochs"?'),
     ("networks.vgg16_con", WIDE, '{where}: there is no network "vgg16_con"; did you mean "vgg16_conv"?'),
-    ("dataset", "cub", '{where}: there is no data set "cub" in this tier'),
+    ("dataset", "msra_b", '{where}: there is no data set "msra_b" in this tier'),
 ]
 ONCE = [
     # an unknown key, at every depth

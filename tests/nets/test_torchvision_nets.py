@@ -95,3 +95,28 @@ def test_fetched_weights_are_loaded(tmp_path, monkeypatch):
     network = load_network("torchvision_googlenet")
     assert torch.equal(network.classifier[0], theirs.fc.weight) and network.weights["file"] == "googlenet-1378be20.pth"
     assert copy.deepcopy(network.weights) == network.weights
+
+
+def test_inception_as_spg_changed_it_reads_every_position() -> None:
+    """Up to Mixed_5d it is the same network; of Mixed_6a's map the original has every second position; nothing comes after Mixed_6e."""
+    torch.manual_seed(0)
+    whole = load_network("torchvision_inception_v3", pretrained=False)
+    wide = load_network("torchvision_inception_v3", 8, pretrained=False)
+    wide.body.load_state_dict({k: v for k, v in whole.body.state_dict().items() if k in wide.body.state_dict()})
+    rgb = torch.rand(1, 3, 139, 139)   # sides 15 at Mixed_5d, 7 after the original's Mixed_6a
+    with torch.no_grad():
+        before, after = (net.activations(rgb, ["Mixed_5d", "Mixed_6a"]) for net in (whole, wide))
+        end = wide.activations(rgb, [wide.features, wide.stages["stage4"]])
+    assert torch.allclose(before["Mixed_5d"], after["Mixed_5d"], atol=1e-6) and before["Mixed_6a"].shape[-1] == 7 and after["Mixed_6a"].shape[-1] == 15
+    assert torch.allclose(after["Mixed_6a"][..., 1::2, 1::2], before["Mixed_6a"], atol=1e-5)
+    assert wide.stages["stage4"] == "Mixed_6b" and wide.features == "Mixed_6e" and torch.equal(end["logits"], end["Mixed_6e"])
+    assert end["Mixed_6b"].shape == end["Mixed_6e"].shape == (1, 768, 15, 15) and not any(name.startswith("Mixed_7") for name in wide.body.state_dict())
+
+
+def test_vgg16_without_its_last_two_poolings() -> None:
+    torch.manual_seed(0)
+    vgg = load_network("torchvision_vgg16", 8, pretrained=False)
+    with torch.no_grad():
+        found = vgg.activations(torch.rand(1, 3, 64, 64), [vgg.stages["stage4"], vgg.features])
+    assert found["features.23"].shape == found["features.29"].shape == (1, 512, 8, 8) and torch.equal(found["logits"], found["features.29"])
+    assert not any(name.startswith("classifier") for name in vgg.body.state_dict()) and not isinstance(vgg.body.features[30], torch.nn.MaxPool2d)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lib.papers.csoa_losses import (Embedded, alpha_at, classification_loss, coaug_loss, confident, confseg_loss, embedded, inner_loss, location,
                                     logits, own_map)
+from lib.papers.csoa_speed import one_by_one
 from lib.papers.csoa_settings import CsoaSettings
 
 SETTINGS = CsoaSettings(alpha=1.0, rise="linear", inner="sum", detach=True, scaling="minmax", gamma=0.7, delta=1.3, weight=1.0)
@@ -79,6 +80,17 @@ def test_the_location_lies_between_0_and_1_at_the_images_size() -> None:
     assert location(torch.full((1, 2, 2), 3.0), (4, 4), "minmax").eq(0).all()   # a constant map has no foreground, and no NaN
 
 
+def test_the_positive_part_of_a_map_over_its_maximum() -> None:
+    s = torch.tensor([[[-2.0, 0.0], [3.0, 6.0]], [[-1.0, -2.0], [-3.0, -4.0]]])
+    assert location(s, (2, 2), "positive").tolist() == [[[[0, 0], [0.5, 1]]], [[[0, 0], [0, 0]]]]   # and nothing where nothing is positive
+
+
+def test_a_loop_over_pairs_gives_the_same_loss() -> None:
+    vectors = Embedded(*(maps(seed, 6, 5) for seed in (21, 22, 23)))
+    classes = torch.tensor([0, 0, 1, 2, 1, 1])
+    assert one_by_one(vectors, classes, 0.7, 1.3).item() == pytest.approx(coaug_loss(vectors, classes, 0.7, 1.3).item(), rel=1e-6)
+
+
 def test_eq_8_and_10_what_is_embedded() -> None:
     """With the average colour as the embedding network, written out for every pixel."""
     images, s = maps(9, 2, 3, 4, 4).abs(), maps(10, 2, 4, 4)
@@ -147,6 +159,7 @@ def test_l_cls_is_the_cross_entropy_of_both_classifiers() -> None:
 def test_alpha_rises_from_nothing_to_its_highest() -> None:
     assert [alpha_at(e, 5, 0.8, "linear") for e in range(5)] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert alpha_at(0, 1, 1.0, "linear") == 0
+    assert [alpha_at(e, 5, 0.8, "late") for e in range(5)] == [0, 0, 0.8, 0.8, 0.8] and [alpha_at(e, 3, 0.8, "constant") for e in range(3)] == [0.8] * 3
 
 
 def test_the_extractor_passes_gradients_to_the_map() -> None:

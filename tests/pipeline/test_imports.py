@@ -111,7 +111,7 @@ def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: st
     """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
     read = re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name))
     folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root, inner in read}
-    assert "DATA / tier / " in code_of(name) and folders <= written("dcsm_train") | written("dcsm_maps")
+    assert "DATA / tier / " in code_of(name) and folders <= set.union(*map(written, FIRST))
     assert sorted(others(name)) == sorted([f"build/source/{name}.ipynb", "data/${item}", *folders])
 
 
@@ -130,7 +130,8 @@ def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: 
 
 
 @pytest.mark.parametrize("stage, command, module", [
-    ("dcsm_train", stages.train_dcsm, "lib/training/dcsm_train.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm_maps.py")])
+    ("dcsm_train", stages.train_dcsm, "lib/training/dcsm_train.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm_maps.py"),
+    ("csoa_train", stages.train_csoa, "lib/training/csoa_networks.py")])
 def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, command: Any, module: str) -> None:
     assert modules(stage) == with_themselves(module)
     source = inspect.getsource(command)
@@ -139,7 +140,8 @@ def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, c
     assert others(stage) == ["data/${item}", "build/${item}/dcsm_train"][:1 + (stage == "dcsm_maps")]
 
 
-@pytest.mark.parametrize("stage, kind", [("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs")])
+@pytest.mark.parametrize("stage, kind", [("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"),
+                                         ("csoa_train", "outs"), ("csoa_train", "plots")])
 def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
     (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
     assert options["persist"] is True

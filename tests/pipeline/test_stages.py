@@ -53,6 +53,7 @@ def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, w
     assert command.main(rest[2:]) == 0
     expected = {"strip": ("strip", ROOT / "notebooks" / f"{item}.ipynb", ROOT / "build" / "source" / f"{item}.ipynb"),
                 "data": ("build_data", item), "dcsm_train": ("train_dcsm", item), "dcsm_maps": ("maps_dcsm", item),
+                "csoa_train": ("train_csoa", item),
                 "report": ("report", item)}.get(name, ("run", name, item))
     assert calls == [expected]
     outs = [out.replace("${item}", item) for out in STAGES[name]["do"]["outs"] if isinstance(out, str)]

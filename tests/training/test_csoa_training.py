@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import csoa_toys
 from csoa_toys import CLASSES, JOB, TRAINING, toy_data, toy_trunk, train_toy
@@ -15,7 +17,7 @@ from lib.papers.csoa import network_of
 from lib.paths import ROOT
 from lib.problem import Problem
 from lib.training import csoa_train
-from lib.training.csoa_batches import single_objects
+from lib.training.csoa_batches import Squares, single_objects, training_view
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,43 @@ def test_rare_classes_are_left_out_and_named(data: Path) -> None:
     assert [len(found.splits[s]) for s in ("train", "val", "test")] == [16, 4, 4] and found.numbers("val") == [0, 0, 1, 1]
     with pytest.raises(Problem, match="fewer than two classes have 50 training images"):
         single_objects(Dataset(data), 50)
+
+
+class Depthwise(torch.nn.Sequential):
+    """A trunk with filters of one channel each in its last stage."""
+    def __init__(self) -> None:
+        super().__init__(*list(toy_trunk(1).body)[:6], torch.nn.Conv2d(8, 8, 3, padding=1, groups=8), torch.nn.Conv2d(8, 8, 1), torch.nn.ReLU())
+
+
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_depthwise_filters_are_trained_or_not(depthwise: bool) -> None:
+    from lib.nets.network import Network
+
+    trunk = Network("toy", Depthwise(), output_stride=4, features="8", stages={"stage3": "2", "stage4": "5", "stage5": "8"},
+                    is_response=lambda _name, m: isinstance(m, torch.nn.ReLU), normalisation=lambda rgb: rgb, linear=None)
+    net = network_of("base", "4-5", trunk, CLASSES[:2], TRAINING.width)
+    csoa_train.optimiser_of(net, replace(TRAINING, frozen=4, depthwise=depthwise))
+    moving = {name for name, p in net.named_parameters() if p.requires_grad and name.startswith("trunk")}
+    assert moving == {f"trunk.body.{layer}.{kind}" for layer in ([6, 7] if depthwise else [7]) for kind in ("weight", "bias")}
+
+
+def test_squares_are_decoded_once_as_far_as_they_fit(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, calls = Dataset(data).split("val"), []
+    decode = Squares._decoded
+    monkeypatch.setattr(Squares, "_decoded", lambda self, sample: calls.append(sample.id) or decode(self, sample))
+    roomy, narrow = Squares(16), Squares(16, limit=2 * 3 * 16 * 16)
+    for squares, expected in ((roomy, 4), (narrow, 4 + 2)):
+        calls.clear()
+        first, second = squares.batch(samples), squares.batch(samples)
+        assert torch.equal(first, second) and len(calls) == expected
+    photo = samples[1].photo().resize((16, 16), Image.Resampling.BILINEAR)
+    assert torch.equal(roomy.of(samples)[1], torch.from_numpy(np.array(photo)).permute(2, 0, 1)) and roomy.size_of(samples[1]) == (48, 40)
+
+
+def test_a_training_view_is_a_crop_mirrored_or_not() -> None:
+    square = torch.arange(3 * 37 * 37).reshape(3, 37, 37).remainder(251).to(torch.uint8)
+    crops = {(y, x): square[:, y:y + 32, x:x + 32].float() / 255 for y in range(6) for x in range(6)}
+    views = [training_view(square, 32, np.random.default_rng(key)) for key in range(40)]
+    found = [{(corner, flip) for corner, crop in crops.items() for flip in (False, True) if torch.equal(view, crop.flip(2) if flip else crop)} for view in views]
+    assert all(len(places) == 1 for places in found) and len(set.union(*found)) > 15
+    assert torch.equal(views[3], training_view(square, 32, np.random.default_rng(3)))
