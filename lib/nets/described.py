@@ -18,11 +18,11 @@ def save_described(net: nn.Module, path: Path, kind: str, header: Mapping[str, A
         save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part, {kind: json.dumps(header)})
 
 
-def read_described(path: Path, kind: str, fields: Sequence[str], what: str, stage: str) -> dict[str, Any]:
+def read_described(path: Path | str, kind: str, fields: Sequence[str], what: str, stage: str) -> dict[str, Any]:
     """The header that `save_described` wrote, its `fields` all there."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not Path(path).is_file():
         raise Problem(f"{path}: there are no such weights; train the network first (dvc repro {stage}).")
     try:
         with safe_open(path, "pt") as file:
@@ -32,7 +32,7 @@ def read_described(path: Path, kind: str, fields: Sequence[str], what: str, stag
         raise Problem(f"{path}: damaged, or not the weights of {what} ({error}); train it again.") from None
 
 
-def fill_described(net: nn.Module, path: Path, network: str, classes: int) -> None:
+def fill_described(net: nn.Module, path: Path | str, network: str, classes: int) -> None:
     """Put the weights into a network that the header describes."""
     from safetensors.torch import load_file
 

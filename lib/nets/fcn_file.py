@@ -17,12 +17,12 @@ def save_fcn(fcn: Fcn, path: Path, **facts: str | int | float) -> None:
                                       "facts": facts})
 
 
-def read_header(path: Path) -> dict:
+def read_header(path: Path | str) -> dict:
     """What `save_fcn` wrote beside the weights."""
     return read_described(path, "fcn", FIELDS, "a multi-label network", "dcsm_train")
 
 
-def load_fcn(path: Path, expected: str | None = None) -> Fcn:
+def load_fcn(path: Path | str, expected: str | None = None) -> Fcn:
     """The network in evaluation mode, on the CPU; `expected` is the trunk that the caller counts on."""
     header = read_header(path)
     if expected not in (None, header["network"]):

@@ -19,12 +19,12 @@ def save_two_classifiers(net: TwoClassifiers, path: Path, side: int, **facts: st
         "width": net.w_l[0].out_channels, "side": side, "facts": facts})
 
 
-def read_two_classifiers(path: Path) -> dict[str, Any]:
+def read_two_classifiers(path: Path | str) -> dict[str, Any]:
     """What `save_two_classifiers` wrote beside the weights."""
     return read_described(path, "two_classifiers", FIELDS, "a network with two classifiers", "csoa_train")
 
 
-def load_two_classifiers(path: Path) -> TwoClassifiers:
+def load_two_classifiers(path: Path | str) -> TwoClassifiers:
     """The network in evaluation mode, its normalisation folded, on the CPU."""
     header = read_two_classifiers(path)
     trunk = load_network(header["network"], header["output_stride"], pretrained=False)

@@ -14,7 +14,7 @@ END = "<!-- headline:end -->"
 FIRST = ("mirror", "collage")   # real photographs before composed ones
 NEVER = ("smoke",)
 # notebook, named as its paper -> table and metrics
-TABLES = {"rcam": ("table1", ("ois", "ods", "mae")), "dcsm": ("table6_val", ("miou",))}
+TABLES = {"rcam": ("table1", ("ois", "ods", "mae")), "dcsm": ("table6_val", ("miou",)), "csoa": ("table1_modules", ("loc1", "gt_known", "cls1"))}
 
 
 def headline(reports: Path) -> str:

@@ -96,7 +96,7 @@ def test_weights_come_back_and_those_of_another_position_are_named(stage: Stage)
     path = stage.folder / "nets" / NAMES[1] / "weights.safetensors"
     header, weights = read_two_classifiers(path), load_file(path)
     assert (header["inner"], header["width"], header["side"], header["classes"]) == ("stage4", 6, 32, ["disc", "bar"])
-    net = load_two_classifiers(path)
+    net = load_two_classifiers(str(path))   # as README has it
     assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
     deep = csoa_networks.build(Job("csoa", "5-5", 0), "toy", ["disc", "bar"], replace(TRAINING, width=7))
     save_described(deep, path, "two_classifiers", header)
