@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.dcsm_tables import Row, simonyan
-from lib.params import DcsmConstants
+from lib.params_shape import DcsmConstants
 
 
 def readings(settings: DcsmSettings, grid: DcsmConstants) -> dict[str, Row]:

@@ -11,7 +11,7 @@ from lib.nets.network import Network
 from lib.papers.rcam import Scale, crf, full_size, look, refine
 from lib.papers.rcam_settings import RcamSettings
 from lib.papers.scoring import Scored, batches
-from lib.params import RcamConstants
+from lib.params_shape import RcamConstants
 from lib.refine.crf import CrfSettings
 
 

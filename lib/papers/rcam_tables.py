@@ -13,7 +13,7 @@ from lib.papers.rcam import crf, look, rcam, refine
 from lib.papers.rcam_box import rcam_box
 from lib.papers.rcam_settings import RcamSettings
 from lib.papers.scoring import Scored, batches, score
-from lib.params import RcamScales
+from lib.params_shape import RcamScales
 
 # differences that the claims rest on
 PAIRS = [("rcam1", "cam1"), ("rcam2", "cam2"), ("rcam3", "rcam1"), ("rcam3", "rcam2"), ("rcam", "rcam3"), ("rcam", "cam1"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from lib.paths import ROOT
 
-# Stages depend on the values they use (the `params` of dvc.yaml), not on the module that checks all of them.
-BY_VALUE = ("lib/params.py", "lib/strict.py")
+# Stages depend on the values they use (the `params` of dvc.yaml), not on the modules that hold and check all of them.
+BY_VALUE = ("lib/params.py", "lib/params_shape.py", "lib/strict.py")
 
 
 def imported_modules(source: Path) -> list[str]:

@@ -18,7 +18,7 @@ from lib.papers.dcsm_saliency import foreground, rcam_table2
 from lib.papers.dcsm_tables import Row, Split, class_table, classifier_table, score_rows, table, write_split
 from lib.papers.fcn_gbp import fcn_gbp, zof_gbp
 from lib.papers.fcn_gbp_settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
-from lib.params import DcsmConstants
+from lib.params_shape import DcsmConstants
 
 SCALES = replace(MAPS, scales=(250, 500, 750), other_scales=(1000,))
 OURS = replace(SETTINGS, scales=(250, 500, 750), candidates=2)

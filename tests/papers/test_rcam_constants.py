@@ -8,7 +8,7 @@ from lib.papers.rcam import rcam
 from lib.papers.rcam_constants import best, crf_grid, filter_grid, goal, search_crf, search_filter
 from lib.papers.rcam_settings import RcamSettings
 from lib.papers.scoring import Scored, score
-from lib.params import RcamConstants
+from lib.params_shape import RcamConstants
 from lib.refine.crf import CrfSettings
 
 GRID = RcamConstants(eps=[0.001, 0.1], windows=["radius", "diameter"], lag_components=[1, 3], max_lags=[0.25, 0.5], theta_betas=[3, 8],

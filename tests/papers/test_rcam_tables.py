@@ -12,7 +12,7 @@ from lib.papers.rcam_box import rcam_box
 from lib.papers.rcam_settings import RcamSettings
 from lib.papers.rcam_tables import PAIRS, open_network, scales, table1, table2, usual_rows
 from lib.papers.scoring import Scored, score
-from lib.params import RcamScales
+from lib.params_shape import RcamScales
 
 GRID = RcamScales(sizes=[(64,), (64, 128), (128, 64), (64, 96, 128)], guide_strides=[4, 8, 16], radii=[1, 3], crf_iterations=[1, 2])
 
