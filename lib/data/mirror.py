@@ -11,6 +11,7 @@ import numpy as np
 
 from lib.data.dataset import VOID, Box
 from lib.data.images import read_labels
+from lib.data.official.common import set_aside
 from lib.data.writer import DatasetWriter, writing
 from lib.files import sha256
 from lib.mirror import mirror_folder
@@ -72,7 +73,8 @@ def _pascal_s(mirror: Path, folder: Path) -> None:
 
 
 def _pets(mirror: Path, folder: Path) -> None:
-    """Trimaps become masks: body 1, background 0, border void."""
+    """Trimaps become masks: body 1, background 0, border void. The mirror has all of them to be tested on; to train on breeds, one half
+    becomes training images, a fifth of those `val`."""
     rows, boxes = _rows(mirror / "pets" / "samples.csv"), _boxes(mirror / "pets" / "boxes.csv")
     breeds = sorted({row["labels"] for row in rows})
     with writing(folder, "pets", VERSION, "the mirror's pets/", "Oxford-IIIT Pets, CC BY-SA 4.0", breeds) as writer:
@@ -81,10 +83,12 @@ def _pets(mirror: Path, folder: Path) -> None:
             trimap = read_labels(mirror / "pets" / "trimaps" / f"{row['id']}.png")
             values = np.select([trimap == 1, trimap == 3], [1 + breeds.index(row["labels"]), VOID], 0)
             writer.mask("class_masks", row["id"], values)
-            writer.sample(row["id"], image, row["split"], [row["labels"]], boxes.get(row["id"], ()))
+            split = "val" if set_aside(row["id"]) else "train" if set_aside(row["id"], 2) else "test"
+            writer.sample(row["id"], image, split, [row["labels"]], boxes.get(row["id"], ()))
 
 
 def _tiny_imagenet(mirror: Path, folder: Path) -> None:
+    """The mirror has no `val`: a tenth of the training images."""
     source = mirror / "tiny_imagenet"
     boxes = _boxes(source / "boxes.csv", last=1)   # 0-based, inclusive
     names = [row["wnid"] for row in _rows(source / "classes.csv")]
@@ -98,7 +102,8 @@ def _tiny_imagenet(mirror: Path, folder: Path) -> None:
                         writer.path("images", name).write_bytes(tar.extractfile(member).read())
                         images[Path(name).stem] = f"images/{name}"
         for row in _rows(source / "samples.csv"):
-            writer.sample(row["id"], images[row["id"]], row["split"], [row["labels"]], boxes.get(row["id"], ()))
+            split = "val" if row["split"] == "train" and set_aside(row["id"]) else row["split"]
+            writer.sample(row["id"], images[row["id"]], split, [row["labels"]], boxes.get(row["id"], ()))
 
 
 def _imagenet_sample(mirror: Path, folder: Path) -> None:

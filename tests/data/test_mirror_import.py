@@ -64,9 +64,10 @@ def pascal_s(mirror: Path) -> None:
 
 
 def pets(mirror: Path) -> None:
-    table(mirror / "pets" / "samples.csv", f"id,split,width,height,labels\nB_1,test,{WIDTH},{HEIGHT},bulldog\nA_1,train,{WIDTH},{HEIGHT},Abyssinian\n")
+    table(mirror / "pets" / "samples.csv", f"id,split,width,height,labels\nB_1,test,{WIDTH},{HEIGHT},bulldog\n"
+          f"A_1,test,{WIDTH},{HEIGHT},Abyssinian\nA_7,test,{WIDTH},{HEIGHT},Abyssinian\n")
     table(mirror / "pets" / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\nB_1,bulldog,0,1,4,7\n")
-    for id in ("A_1", "B_1"):
+    for id in ("A_1", "A_7", "B_1"):
         photo(mirror / "pets" / "images" / f"{id}.jpg")
         mask(mirror / "pets" / "trimaps" / f"{id}.png", np.tile([1, 2, 3], (HEIGHT, WIDTH // 3)))
 
@@ -74,11 +75,11 @@ def pets(mirror: Path) -> None:
 def tiny_imagenet(mirror: Path) -> None:
     folder = mirror / "tiny_imagenet"
     table(folder / "classes.csv", 'wnid,name\nn01,"goldfish, fish"\nn02,newt\n')
-    table(folder / "samples.csv", "id,split,width,height,labels\nn01_1,train,64,64,n01\nn02_7,test,64,64,n02\n")
-    table(folder / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\nn01_1,n01,0,0,63,63\nn02_7,n02,10,20,10,25\n")
+    table(folder / "samples.csv", "id,split,width,height,labels\nn01_1,train,64,64,n01\nn01_6,train,64,64,n01\nn02_7,test,64,64,n02\n")
+    table(folder / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\nn01_1,n01,0,0,63,63\nn01_6,n01,0,0,63,63\nn02_7,n02,10,20,10,25\n")
     content = photo(mirror / "spare.jpg", (64, 64))
     (mirror / "spare.jpg").unlink()
-    for archive, names in {"train": ["n01/n01_1.jpg"], "test": ["../../n02_7.jpg"]}.items():
+    for archive, names in {"train": ["n01/n01_1.jpg", "n01/n01_6.jpg"], "test": ["../../n02_7.jpg"]}.items():
         with tarfile.open(folder / f"{archive}.tar", "w") as tar:
             for name in names:
                 info = tarfile.TarInfo(name)
@@ -137,21 +138,24 @@ def test_pascal_s(mirror: Path) -> None:
 def test_pets(mirror: Path) -> None:
     dataset = imported("pets", mirror)
     assert dataset.classes == ["Abyssinian", "bulldog"]
-    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [("B_1", "test", ("bulldog",)), ("A_1", "train", ("Abyssinian",))]
-    bulldog, abyssinian = (s.mask("class_masks")[0].tolist() for s in dataset.samples)
+    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [
+        ("B_1", "train", ("bulldog",)), ("A_1", "test", ("Abyssinian",)), ("A_7", "val", ("Abyssinian",))]   # by the hash of the id
+    bulldog, abyssinian, _ = (s.mask("class_masks")[0].tolist() for s in dataset.samples)
     assert bulldog == [2, 0, 255] * 4 and abyssinian == [1, 0, 255] * 4   # trimap 1 body, 2 background, 3 border
     truth, valid = dataset.samples[0].foreground()
     assert truth[0].tolist() == [True, False, False] * 4 and valid[0].tolist() == [True, True, False] * 4
-    assert dataset.boxes == {"A_1": [], "B_1": [Box("bulldog", 0, 1, 4, 7)]}
+    assert dataset.boxes == {"A_1": [], "A_7": [], "B_1": [Box("bulldog", 0, 1, 4, 7)]}
 
 
 def test_tiny_imagenet(mirror: Path) -> None:
     dataset = imported("tiny_imagenet", mirror)
     assert dataset.classes == ["n01", "n02"]
-    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [("n01_1", "train", ("n01",)), ("n02_7", "test", ("n02",))]
-    assert dataset.boxes == {"n01_1": [Box("n01", 0, 0, 64, 64)], "n02_7": [Box("n02", 10, 20, 11, 26)]}   # from 0-based and inclusive
+    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [
+        ("n01_1", "train", ("n01",)), ("n01_6", "val", ("n01",)), ("n02_7", "test", ("n02",))]   # one in ten of train, by the hash of the id
+    whole = [Box("n01", 0, 0, 64, 64)]
+    assert dataset.boxes == {"n01_1": whole, "n01_6": whole, "n02_7": [Box("n02", 10, 20, 11, 26)]}   # from 0-based and inclusive
     assert all(s.photo().size == (64, 64) for s in dataset.samples)
-    assert sorted(p.name for p in (dataset.folder / "images").rglob("*.jpg")) == ["n01_1.jpg", "n02_7.jpg"]   # no link
+    assert sorted(p.name for p in (dataset.folder / "images").rglob("*.jpg")) == ["n01_1.jpg", "n01_6.jpg", "n02_7.jpg"]   # no link
     assert sorted(p.name for p in mirror.parent.iterdir()) == ["mirror", "out"]   # nothing outside
 
 

@@ -10,7 +10,7 @@ from lib.data.dataset import Box, Dataset
 from lib.data.official.ilsvrc import import_ilsvrc
 from lib.problem import Problem
 
-FIRST, SECOND = "ILSVRC2012_val_00000001", "ILSVRC2012_val_00000002"
+FIRST, SECOND = "ILSVRC2012_val_00000001", "ILSVRC2012_val_00000031"   # the second is set aside
 TENCH, SHARK = "n01440764", "n01484850"
 NAMED = {TENCH: "n01440764_tench", SHARK: "n01484850_great_white_shark"}
 
@@ -48,11 +48,11 @@ def top(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("around", [False, True])
-def test_validation_is_test_with_its_boxes(top: Path, tmp_path: Path, around: bool) -> None:
+def test_validation_is_test_and_val_with_its_boxes(top: Path, tmp_path: Path, around: bool) -> None:
     import_ilsvrc(top.parent if around else top, tmp_path / "out")
     data = Dataset(tmp_path / "out")
     assert data.classes == [NAMED[TENCH], NAMED[SHARK]]   # by synset
-    assert [(s.id, s.split, s.labels) for s in data.samples] == [(FIRST, "test", (NAMED[SHARK],)), (SECOND, "test", (NAMED[TENCH],))]
+    assert [(s.id, s.split, s.labels) for s in data.samples] == [(FIRST, "test", (NAMED[SHARK],)), (SECOND, "val", (NAMED[TENCH],))]
     # counted from 0, last pixel included: 13..49 of 50 columns reaches the border
     assert data.boxes[FIRST] == [Box(NAMED[SHARK], 13, 0, 50, 26), Box(NAMED[SHARK], 0, 0, 1, 1)]
     assert data.boxes[SECOND] == [Box(NAMED[TENCH], 10, 5, 30, 20)]
@@ -68,7 +68,7 @@ def test_training_images_join_where_present(top: Path, tmp_path: Path) -> None:
     import_ilsvrc(top, tmp_path / "out", train=True)
     data = Dataset(tmp_path / "out")
     assert [(s.id, s.labels) for s in data.split("train")] == [(f"{TENCH}_10026", (NAMED[TENCH],)), (f"{SHARK}_7", (NAMED[SHARK],))]
-    assert "2 of 3 training images" in data.manifest["source"] and len(data.split("test")) == 2
+    assert "2 of 3 training images" in data.manifest["source"] and len(data.split("test")) == len(data.split("val")) == 1
     linked = tmp_path / "out" / "images" / f"{SHARK}_7.JPEG"
     assert linked.stat().st_ino == (top / "Data" / "CLS-LOC" / "train" / SHARK / f"{SHARK}_7.JPEG").stat().st_ino
 

@@ -47,9 +47,9 @@ class Truth:
     difficult: bool = False
 
 
-def set_aside(id: str) -> bool:
-    """Whether a training image serves `val`: one in ten, by the SHA-256 of its id, whatever else is in the dataset."""
-    return int(hashlib.sha256(id.encode()).hexdigest(), 16) % 10 == 0
+def set_aside(id: str, of: int = 10) -> bool:
+    """Whether an image changes its split, mostly from `train` to `val`: one in `of`, by the SHA-256 of its id, whatever else is there."""
+    return int(hashlib.sha256(id.encode()).hexdigest(), 16) % of == 0
 
 
 def read_table(path: Path, columns: int | None = None) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """ILSVRC classification and localisation (CLS-LOC), from 2012 on: validation images with boxes, training images on request.
 
-Splits: the validation list, whose images all have boxes, is `test`; the training list is `train`, without boxes. There is no `val`.
+Splits: the validation list, whose images all have boxes, is `test`, but for the tenth that `set_aside` picks as `val` (thresholds are
+chosen by boxes); the training list is `train`, without boxes.
 Boxes count pixels from 0 and include the last one; those of a display copy of another size are scaled to the image.
 Classes are sorted by synset, the order in which pretrained networks number them: `n01440764_tench`, or `n01440764`
 where LOC_synset_mapping.txt is absent.
@@ -9,7 +10,7 @@ import csv
 from pathlib import Path
 
 from lib.data.dataset import Box
-from lib.data.official.common import Layout, Truth, half_open, place_image, read_table, read_truth, require_files
+from lib.data.official.common import Layout, Truth, half_open, place_image, read_table, read_truth, require_files, set_aside
 from lib.data.writer import DatasetWriter, writing
 from lib.problem import Problem, nearest
 from lib.progress import progress
@@ -48,7 +49,7 @@ def _add_held(writer: DatasetWriter, top: Path, id: str, annotated: tuple[int, i
     boxes = [box for t in found if (box := _box(t, annotated or size, size, _name(t.name, names, f"the truth of {id}")))]
     if not boxes:
         raise Problem(f"{id}: no box lies inside the image; unpack the annotations again, or take it out of val.txt.")
-    writer.sample(id, image, "test", sorted({b.name for b in boxes}), boxes)
+    writer.sample(id, image, "val" if set_aside(id) else "test", sorted({b.name for b in boxes}), boxes)
 
 
 def _box(truth: Truth, annotated: tuple[int, int], size: tuple[int, int], name: str) -> Box | None:
