@@ -82,7 +82,7 @@ class CachedViews:
         return self.views[draw.integers(len(self.views))][list(rows)].to(device, torch.float32, memory_format=torch.channels_last)
 
     def scores(self, seen: Tensor) -> Tensor:
-        return self.fcn.head(self.upper(seen)).amax((2, 3))
+        return self.fcn.pooled(self.fcn.head(self.upper(seen)))
 
 
 def cut(fcn: Fcn, name: str) -> tuple[nn.Module, nn.Module]:

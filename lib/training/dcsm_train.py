@@ -1,4 +1,4 @@
-"""The networks of DCSM, one folder each: weights.safetensors and what a run in progress needs to go on."""
+"""Multi-label networks (DCSM's, PRM's), one folder each: weights.safetensors and what a run in progress needs to go on."""
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,15 +19,16 @@ from lib.training.multilabel_settings import TrainingSettings
 VALIDATION = 150   # images, spread evenly, that an epoch is checked on
 
 
-def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path, sources: list[Path]) -> None:
+def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path, sources: list[Path],
+                   pooling: str = "max") -> None:
     """Train every network that is not there yet; one that was interrupted goes on. `sources` are the files that decide what comes out."""
     for name, settings in networks.items():
-        fingerprint = _fingerprint(dataset, name, settings, seed, sources)
+        fingerprint = _fingerprint(dataset, name, settings, seed, pooling, sources)
         weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
         if _finished(weights, fingerprint) and (logs / f"{name}.csv").is_file():
             continue
         torch.manual_seed(seed)   # the head's first weights
-        fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout)
+        fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout, pooling)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         fcn = fcn.to(device, memory_format=torch.channels_last)
         rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
@@ -45,7 +46,7 @@ def _finished(weights: Path, fingerprint: str) -> bool:
         return False
 
 
-def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, sources: list[Path]) -> str:
+def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, pooling: str, sources: list[Path]) -> str:
     """Of everything that the weights follow from: settings, seed, data and code."""
-    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "data": dataset.hash,
+    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "pooling": pooling, "data": dataset.hash,
                    "code": [sha256(path) for path in sources]})

@@ -1,4 +1,4 @@
-"""Multi-label training with global max pooling and sigmoid cross-entropy, in two phases, resumable at any step (DCSM, section 3.2)."""
+"""Multi-label training with sigmoid cross-entropy, in two phases, resumable at any step (DCSM, section 3.2; PRM with stimulated peaks)."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -71,9 +71,16 @@ def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, asked: list[bool], 
     assert asked == [False] and [p.name for p in (tmp_path / "deep").iterdir()] == ["weights.safetensors"]
 
 
+def test_the_pooling_comes_back(tmp_path: Path, asked: list[bool]) -> None:
+    fcn, rgb = trained(), torch.rand(2, 3, 36, 28)
+    fcn.pooling = "peaks"
+    save_fcn(fcn, tmp_path / "w")
+    assert torch.equal(load_fcn(tmp_path / "w")(rgb), fcn(rgb)) and not torch.equal(fcn(rgb), fcn.score_maps(rgb).amax((2, 3)))
+
+
 def test_facts_lie_beside_the_weights(tmp_path: Path) -> None:
     save_fcn(trained(width=5), tmp_path / "w", fingerprint="abc", epochs=3)
-    assert read_header(tmp_path / "w") == {"network": "toy", "output_stride": 4, "classes": CLASSES, "width": 5,
+    assert read_header(tmp_path / "w") == {"network": "toy", "output_stride": 4, "classes": CLASSES, "width": 5, "pooling": "max",
                                            "facts": {"fingerprint": "abc", "epochs": 3}}
 
 

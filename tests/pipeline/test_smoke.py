@@ -1,6 +1,5 @@
 """The whole pipeline in small, in a copy of the project: what it writes, what runs again when, and what an interruption leaves."""
 import csv
-import hashlib
 import json
 import math
 import re
@@ -11,20 +10,19 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-from small_project import Run, changed, checkout, descendants, dvc, edit, git, interrupted, metrics, python, smoke, until, values, working_in
+from small_project import (
+    CSOA, FROM_MAPS, RCAM, Run, changed, checkout, descendants, dvc, edit, git, interrupted, metrics, python, smoke, until, values, working_in)
 
-from lib.params import NOTEBOOKS
+from lib.files import sha256
+from lib.params import FROM_CSOA, NOTEBOOKS
 from lib.params import STAGES as FIRST
 from lib.paths import ROOT
 
 pytestmark = pytest.mark.slow
-NOTHING_TO_DO = 8   # seconds
 NET = "efficientnet_lite0"
 STEPS = {"g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam", "rcam_cited"}
-RCAM = {f"{name}@smoke" for name in NOTEBOOKS if name.startswith("rcam")}
-FROM_MAPS = {f"{name}@smoke" for name in NOTEBOOKS} - RCAM   # DCSM's and its poster's
 ALIKE = ("dcsm_alpha", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")   # notebooks that differ from dcsm_layers in their rows alone
-IMAGES = {"rcam": 6, "dcsm": 3}   # of every other notebook: 2
+IMAGES = {"rcam": 6, "dcsm": 3} | dict.fromkeys(FROM_CSOA, 12)   # of every other notebook: 2
 SHARES = ("ois", "ods", "ods_mean_f", "mae")   # of 1; other metrics are percentages
 KEYS = {"notebook", "tier", "n_images", "seeds", "seconds", "device", "results", "comparisons", "timing", "counts", "figures", "deviations", "provenance"}
 CLAIM = {"id", "paper", "statement", "where", "paper_value", "ours", "interval", "verdict", "note"}
@@ -61,7 +59,7 @@ def test_every_stage_runs_once(run: tuple[Path, Run]) -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_metrics_follow_the_contract(project: Path, name: str) -> None:
     found = metrics(project)[name]
-    assert set(found) >= KEYS and (found["notebook"], found["tier"], found["seeds"]) == (name, "smoke", [0])
+    assert set(found) >= KEYS and (found["notebook"], found["tier"]) == (name, "smoke") and found["seeds"] == ([0, 1] if name in FROM_CSOA else [0])
     assert found["n_images"] == IMAGES.get(name, 2) and 0 < found["seconds"] < 1000 and found["deviations"]
     listed = list(values(found["results"]))
     assert listed
@@ -92,6 +90,23 @@ def test_tables_of_dcsm_have_their_rows(project: Path) -> None:
     assert all(row["miou"]["mean"] == method[0]["miou"]["mean"] for row in method)   # the method itself, on the same images
 
 
+def test_tables_of_csoa_have_their_rows(project: Path) -> None:
+    run, found, blind = smoke(project)["csoa_train"]["runs"]["collage_single"][NET], metrics(project), {"whole_image", "centred_box"}
+    rows = {table: value["collage_single"][NET] for name in FROM_CSOA for table, value in found[name]["results"].items()}
+    assert set(rows["table1_modules"]) == {*run["variants"], *blind} and set(rows["datasets"]) == {"base", "csoa", *blind}
+    assert set(rows["seeds"]) == {f"{row}, seed {seed}" for row in run["variants"] for seed in run["seeds"]}
+    assert set(rows["table2_positions"]) == {"4-5", *run["positions"], *blind} and set(rows["constants"]) == {"csoa", *run["trials"], *blind}
+    tried = yaml.safe_load((project / "params.yaml").read_text())["csoa_thresholds"]["tried"]
+    assert set(rows["table3_thresholds"]) == {f"{theta:g}" for theta in tried} and set(rows["cams"]) == {"union", "s_l", "s_f", *blind}
+    for row in run["variants"]:
+        scores, each = rows["table1_modules"][row], [rows["seeds"][f"{row}, seed {seed}"]["loc1"]["mean"] for seed in run["seeds"]]
+        assert scores["loc1"]["mean"] == pytest.approx(sum(each) / len(each)) and scores["theta"]["mean"] in tried
+        assert scores["loc1"]["mean"] >= max(scores["gt_known"]["mean"], scores["cls1"]["mean"])   # right class and right box
+    own = [rows["table1_modules"]["csoa"], rows["table2_positions"]["4-5"], rows["cams"]["union"], rows["datasets"]["csoa"]]
+    own.append(rows["table3_thresholds"][f"{own[0]['theta']['mean']:g}"])
+    assert all(row["loc1"] == own[0]["loc1"] for row in own)   # the method itself, on the same images
+
+
 def test_curves_follow_the_training(project: Path) -> None:
     training, images = smoke(project)["dcsm_train"]["networks"], smoke(project)["data"]["collage"]["train"]
     folder = project / "reports" / "smoke" / "curves" / "dcsm_train"
@@ -106,6 +121,8 @@ def test_curves_follow_the_training(project: Path) -> None:
         assert [int(row["step"]) for row in part] == sorted({int(row["step"]) for row in part})
         assert int(part[-1]["step"]) == int(epoch) * math.ceil(images / training[NET]["batch"])
         assert 0 <= float(part[-1]["val_map"]) <= 100 and not any(row["val_map"] for row in part[:-1])
+    assert {p.stem for p in (project / "reports/smoke/curves/csoa_train/collage_single" / NET).iterdir()} == {
+        p.parent.name for p in (project / "build/smoke/csoa_train/collage_single" / NET).glob("*/weights.safetensors")}
     assert f"figures/dcsm/training_{NET}.png" in {figure["file"] for figure in metrics(project)["dcsm"]["figures"]}
 
 
@@ -116,13 +133,17 @@ def test_provenance_says_where_numbers_come_from(project: Path, name: str) -> No
     raw = yaml.safe_load((project / "params.yaml").read_text())
     assert found["params"]["seed"] == raw["seed"] and found["params"]["tier"] == raw["tier"]["smoke"][name]
     assert set(found["params"]) >= {"bootstrap", *([name] if name in raw else [])}
-    blocks = ("rcam",) if f"{name}@smoke" in RCAM else ("dcsm", "dcsm_maps")
+    blocks = ("rcam",) if f"{name}@smoke" in RCAM else ("csoa",) if name in FROM_CSOA else ("dcsm", "dcsm_maps")
     assert all(found["params"][block] == raw[block] for block in blocks)
-    manifest = project / "data" / "smoke" / "collage" / "manifest.json"
-    assert found["datasets"] == {"collage": hashlib.sha256(manifest.read_bytes()).hexdigest()}
-    assert re.fullmatch("[0-9a-f]{64}", found["weights"][NET]) and {"python", "torch", "numpy"} <= set(found["packages"])
-    trained = project / "build" / "smoke" / "dcsm_train" / NET / "weights.safetensors"
-    assert (found["weights"][NET] == hashlib.sha256(trained.read_bytes()).hexdigest()) == (f"{name}@smoke" in FROM_MAPS)
+    images = "collage_single" if name in FROM_CSOA else "collage"
+    assert found["datasets"] == {images: sha256(project / "data" / "smoke" / images / "manifest.json")}
+    assert all(re.fullmatch("[0-9a-f]{64}", value) for value in found["weights"].values()) and {"python", "torch", "numpy"} <= set(found["packages"])
+    if name in FROM_CSOA:
+        folder, which = project / "build" / "smoke" / "csoa_train", "*" if name == "csoa" else "csoa_*"
+        assert found["weights"] == {str(path.parent.relative_to(folder)): sha256(path) for path in folder.glob(f"*/*/{which}/weights.safetensors")}
+    else:
+        trained = project / "build" / "smoke" / "dcsm_train" / NET / "weights.safetensors"
+        assert (found["weights"][NET] == sha256(trained)) == (f"{name}@smoke" in FROM_MAPS)
 
 
 def test_the_report_is_complete(project: Path) -> None:
@@ -145,10 +166,11 @@ def test_claims_follow_the_contract(project: Path) -> None:
         if record["interval"]:
             assert record["interval"][0] <= record["ours"] <= record["interval"][1], record
     judged = [r for r in records if r["verdict"] != "not run"]
-    assert {r["paper"] for r in judged} == {"rcam", "dcsm", "fcn_gbp"}
-    assert all(r["dataset"] == "collage" and r["network"] == NET for r in judged)
+    assert {r["paper"] for r in judged} == {"rcam", "dcsm", "fcn_gbp", "csoa"}
+    assert all(r["dataset"] == ("collage_single" if r["paper"] == "csoa" else "collage") and r["network"] == NET for r in judged)
     idle = {r["id"] for r in records if r["verdict"] == "not run" and r["paper"] != "rcam"}
-    assert idle == {f"dcsm.dcsm_reaches_paper@collage/{NET}"}   # the paper has no value for these images
+    assert idle == {f"dcsm.dcsm_reaches_paper@collage/{NET}",   # the paper has no value for these images
+                    *(f"csoa.position_{metric}@collage_single/{NET}" for metric in ("loc1", "loc5"))}   # position 3-5 is not trained here
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -171,9 +193,9 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
     again = dvc(project, "repro")
     assert again.status == 0 and again.stages == [] and "Data and pipelines are up to date." in again.output
     assert {p: p.stat().st_mtime_ns for p in (project / "reports" / "smoke").rglob("*")} == before
-    if again.seconds > NOTHING_TO_DO:   # the machine may have been busy
+    if again.seconds > 8:   # the machine may have been busy
         again = dvc(project, "repro")
-    assert again.seconds <= NOTHING_TO_DO
+    assert again.seconds <= 8
 
 
 def test_a_parameter_runs_again_what_uses_it(copy: Path) -> None:
@@ -189,9 +211,10 @@ def test_other_parameters(copy: Path) -> None:
     path = copy / "params.yaml"
     before = path.read_text(encoding="utf-8")
     for edits, stages in (
-            ([(r"^seed: 0$", "seed: 1")], {"data@smoke", "dcsm_train@smoke", *RCAM, *FROM_MAPS}),
+            ([(r"^seed: 0$", "seed: 1")], {"data@smoke", "dcsm_train@smoke", *RCAM, *FROM_MAPS, *CSOA}),
             ([(r"^  eps: 0.01$", "  eps: 0.02"), (r"^  numbers: .*$", "  numbers: [0, 2]")], {*RCAM, "dcsm_top_n@smoke"}),
             ([(r"^  alpha_simonyan: .*$", "  alpha_simonyan: 7.5"), (r"side: 96, ratios", "side: 128, ratios")], {*FROM_MAPS, "dcsm_train@smoke"}),
+            ([(r"^  gamma: 0.1$", "  gamma: 0.2"), (r"^  chosen: .*$", "  chosen: 0.7")], {"csoa_train@smoke"}),   # theta chosen: the command line's
             ([(r"^  wide: \d+", "  wide: 14"), (r"box_images: 2,", "box_images: 1,")], {"dcsm_maps@smoke", "rcam@smoke", "dcsm@smoke"}),   # dcsm stands in rCAM's table 2
             ([(r"^    data: \{collage: \{train: 600", "    data: {collage: {train: 601"), (r"^mirror: [^ ]*", "mirror: elsewhere")], set())):
         for old, new in edits:
