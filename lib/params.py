@@ -42,6 +42,8 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         _check_raw_maps(name, block)
         _check_csoa_runs(name, block, params.csoa_trials)
     constants_of(params.csoa, params.csoa_trials)   # a misspelt constant is named
+    if 0.3 not in params.csoa_thresholds.tried:
+        raise Problem("csoa_thresholds.tried: lacks 0.3, the paper's own threshold, which tables and claims compare with; add it.")
     for key, pairs, names in (("rcam_constants.weights", params.rcam_constants.weights, "bilateral and spatial"),
                               ("dcsm_constants.weights", params.dcsm_constants.weights, "bilateral and spatial"),
                               ("dcsm_constants.kernels", params.dcsm_constants.kernels, "theta_alpha and theta_beta")):

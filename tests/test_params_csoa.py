@@ -32,6 +32,7 @@ def test_every_trial_changes_something() -> None:
     ("csoa.alpha", 1.5, "csoa.alpha: 1.5 is out of range"),
     ("csoa_trials.other", {"gama": 1}, 'csoa_trials.other.gama: there is no such parameter; did you mean "gamma"?'),
     ("csoa_trials.other", {"gamma": "much"}, "csoa_trials.other.gamma: must be a number"),
+    ("csoa_thresholds.tried", [0.2, 0.4], "csoa_thresholds.tried: lacks 0.3, the paper's own threshold"),
     ("csoa_thresholds.tried", [0.2, 1.5], "csoa_thresholds.tried[1]: 1.5 is out of range"),
     (f"{RUN}.trials", ["inner_sums"], f'{RUN}.trials: there is no "inner_sums" under csoa_trials; did you mean "inner_sum"?'),
     (f"{RUN}.seeds", [], f"{RUN}.seeds: must"),
