@@ -1,9 +1,15 @@
 """The stages' commands: `python -m lib.pipeline STAGE ...` (people use `make` and `python -m lib`)."""
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from lib.outcome import exit_status
+
+
+# Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh pages of 4 KiB, one fault
+# each, can cost more than the arithmetic.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def main(words: list[str] | None = None) -> int:
