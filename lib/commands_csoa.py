@@ -8,7 +8,7 @@ from PIL import Image
 
 from lib.params import Params, load_params
 from lib.paths import BUILD
-from lib.problem import Problem
+from lib.problem import Problem, nearest
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
@@ -31,6 +31,7 @@ def segmenter(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], "li
 
 def evaluate(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
     """Table 1 of the tier's networks on images of a single object; theta from the folder's validation images, if it has any."""
+    from lib.nets.two_classifiers_file import read_two_classifiers
     from lib.papers.csoa_jobs import POSITION, Job
     from lib.papers.csoa_tables import blind_overlaps, module_table
 
@@ -40,32 +41,27 @@ def evaluate(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sa
     variants = params.tier[args.tier].csoa_train.runs[name][network].variants
     files = {"given": [args.weights]} if args.weights else {
         row: [folder / Job(row, POSITION, seed).name / "weights.safetensors" for seed in seeds] for row in variants}
-    classes = _classes(next(iter(files.values()))[0])
+    classes = read_two_classifiers(next(iter(files.values()))[0])["classes"]
     test, val = (_single(part, classes) for part in (samples, dataset.split("val") if any(s.split == "val" for s in dataset.samples) else []))
     if not test:
         raise Problem(f"{args.data}: no image of a single object of the network's classes ({', '.join(classes)}); take another folder or other --weights.")
     tried = params.csoa_thresholds.tried if val else [params.csoa_thresholds.chosen]
-    found = {row: [_look(path, val or test, test, dataset, tried, row) for path in paths] for row, paths in files.items()}
+    found = {row: [_look(path, val, test, dataset, tried, row) for path in paths] for row, paths in files.items()}
     rows, _ = module_table({row: [v for v, _ in pairs] for row, pairs in found.items()}, {row: [t for _, t in pairs] for row, pairs in found.items()},
                            blind_overlaps(test, dataset.boxes), tried, (chance.samples, chance.level, params.seed))
     return network, f"{len(test)} images", rows
 
 
 def _look(path: Path, val: Sequence["Sample"], test: Sequence["Sample"], dataset: "Dataset", tried: Sequence[float], row: str) -> tuple:
-    """What one network finds in validation and test images."""
+    """What one network finds in validation and test images; without validation images there is one threshold, and test images serve for both."""
     from lib.nets.two_classifiers_file import load_two_classifiers, read_two_classifiers
     from lib.papers.csoa_locate import locate
     from lib.parallel import device_here
     from lib.training.csoa_batches import Squares
 
     net, squares = load_two_classifiers(path).to(device_here()), Squares(read_two_classifiers(path)["side"])
-    return tuple(locate(net, samples, dataset.boxes, squares, tried, 24, f"{row}, {path.parent.name}") for samples in (val, test))
-
-
-def _classes(path: Path) -> list[str]:
-    from lib.nets.two_classifiers_file import read_two_classifiers
-
-    return read_two_classifiers(path)["classes"]
+    found = [locate(net, samples, dataset.boxes, squares, tried, 24, f"{row}, {path.parent.name}") for samples in (val, test) if samples]
+    return found[0], found[-1]
 
 
 def _single(samples: Sequence["Sample"], classes: Sequence[str]) -> list["Sample"]:
@@ -74,8 +70,6 @@ def _single(samples: Sequence["Sample"], classes: Sequence[str]) -> list["Sample
 
 def _trained(args: argparse.Namespace, params: Params) -> tuple[str, str, list[int]]:
     """(data set, network, seeds) of the tier's table 1."""
-    from lib.problem import nearest
-
     if args.tier not in params.tier:
         raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
     tables, runs = params.tier[args.tier].csoa, params.tier[args.tier].csoa_train.runs
