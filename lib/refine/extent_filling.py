@@ -94,8 +94,6 @@ class ExtentFilling(nn.Module):
         levels are the trunk's maps `(B, D_l, h_l, w_l)` of B images, in the order of `depths`; image `(P,)` long says which of
         the B each peak is of. The filling weights are computed once an image.
         """
-        if len(prms) == 0:   # batch normalisation cannot train on nothing
-            return prms
         cues, sizes = self.encode(prms)
         weights = self.weights(levels, cues.shape[2:])[image]
         filled = fill(cues, weights, max(cues.shape[2:]) if self.steps is None else self.steps, self.r)

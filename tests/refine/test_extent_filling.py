@@ -254,6 +254,7 @@ def test_the_scale_of_a_prm_does_not_matter_nor_does_an_empty_one_break() -> Non
         assert torch.allclose(net(prms, levels, image), net(1e-6 * prms, levels, image), atol=1e-5)
         assert net(torch.zeros_like(prms), levels, image).isfinite().all()
         assert net.train()(prms[:0], levels, image[:0]).shape == (0, 30, 23)
+        assert all(kept.isfinite().all() for kept in net.buffers())   # batch normalisation took no mean over nothing
 
 
 def test_learns_to_fill_squares_from_one_of_their_pixels() -> None:
