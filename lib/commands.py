@@ -2,36 +2,32 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from lib.data.images import read_rgb
 from lib.files import whole_file, write_json
+from lib.methods import Found, default_threshold, method_of, multi_label
 from lib.params import load_params
 from lib.paths import DATA
 from lib.problem import Problem, nearest
 from lib.progress import progress
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from lib.data.dataset import Dataset, Sample
-    from lib.nets.fcn import Fcn
-    from lib.papers.dcsm_settings import DcsmSettings
 
-STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
 def segment(args: argparse.Namespace) -> None:
     """Heat map, mask and overlay of every photograph; those already there are left as they are."""
     if args.threshold is None:
-        args.threshold = load_params().csoa_thresholds.chosen if args.method == "csoa" else 0.5
+        args.threshold = default_threshold(args.method)
     if not 0 < args.threshold <= 1:
         raise Problem(f"--threshold: {args.threshold} is out of range, it must be above 0 and at most 1.")
-    maps_of = _method(args)
+    maps_of = method_of(args)
     todo = [path for path in _photographs(args.input) if not (args.out / f"{path.stem}_overlay.jpg").exists()]
     size = args.batch or 4
     for start in progress(range(0, len(todo), size), "segmenting"):
@@ -49,7 +45,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from lib.data.subset import subset
 
     params = load_params()
-    if args.method not in (known := ("rcam", "rcam_box", "dcsm", "csoa")):
+    if args.method not in (known := ("rcam", "rcam_box", "dcsm", "csoa", "iam")):
         raise Problem(f'evaluate: there is no method "{args.method}"{nearest(args.method, known)}')
     if args.tier not in params.tier:
         raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
@@ -65,8 +61,9 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def _evaluators() -> dict[str, Callable[..., tuple[str, str, dict]]]:
     from lib.commands_csoa import evaluate as evaluate_csoa
+    from lib.commands_iam import evaluate as evaluate_iam
 
-    return {"rcam": _evaluate_rcam, "rcam_box": _evaluate_rcam, "dcsm": _evaluate_dcsm, "csoa": evaluate_csoa}
+    return {"rcam": _evaluate_rcam, "rcam_box": _evaluate_rcam, "dcsm": _evaluate_dcsm, "csoa": evaluate_csoa, "iam": evaluate_iam}
 
 
 def _evaluate_rcam(args: argparse.Namespace, _: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
@@ -89,7 +86,7 @@ def _evaluate_dcsm(args: argparse.Namespace, dataset: "Dataset", samples: Sequen
     from lib.papers import dcsm_maps, dcsm_tables
 
     params = load_params()
-    fcn, side, chance = _trained(args), params.tier[args.tier].dcsm_maps.side, params.bootstrap
+    fcn, side, chance = multi_label(args), params.tier[args.tier].dcsm_maps.side, params.bootstrap
     if list(fcn.classes) != dataset.classes:
         raise Problem(f"{args.data}: its classes are not those that the network was trained on; give --weights that were trained on them.")
     for sample in samples:
@@ -122,59 +119,6 @@ def data(args: argparse.Namespace) -> None:
 def params(_: argparse.Namespace) -> None:
     """Check params.yaml."""
     print(f"params.yaml is valid; active tiers: {', '.join(load_params().tiers)}.")
-
-
-class Found(NamedTuple):
-    """Of one photograph: foreground `(1, h, w)`; where the method tells classes apart, their numbers + 1 `(H, W)` and names."""
-    heat: "Tensor"
-    labels: np.ndarray | None = None
-    names: Sequence[str] = ()
-
-
-def _method(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], Sequence[Found]]:
-    """Photographs -> what is found in each."""
-    if args.method not in (known := (*STEPS, "rcam_box", "dcsm", "csoa")):
-        raise Problem(f'segment: there is no method "{args.method}"{nearest(args.method, known)}')
-    if args.method == "dcsm":
-        params, fcn = load_params(), _trained(args)
-        return lambda photos: [_dcsm(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side) for photo in photos]
-    if args.method == "csoa":
-        from lib.commands_csoa import segmenter
-        look = segmenter(args)
-        return lambda photos: [Found(one.heat, names=[f"{one.name}, box {one.box}"]) for one in look(photos)]
-    from lib.papers.rcam import rcam
-    from lib.papers.rcam_box import rcam_box
-    from lib.papers.rcam_tables import open_network
-
-    settings = load_params().rcam
-    network = open_network(args.network or "efficientnet_lite0", settings)
-    if args.method == "rcam_box":
-        return lambda photos: [Found(heat) for heat in rcam_box(network, photos, settings)]
-    return lambda photos: [Found(heat) for heat in rcam(network, photos, settings).maps[args.method]]
-
-
-def _dcsm(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
-    import torch
-
-    from lib.papers.dcsm import label_map
-    from lib.papers.dcsm_saliency import marginals
-
-    probability, targets = marginals(fcn, photo, settings, side)
-    return Found(torch.from_numpy(1 - probability[:1]), label_map(probability, targets), [fcn.classes[target] for target in targets])
-
-
-def _trained(args: argparse.Namespace) -> "Fcn":
-    """The network that the tier's training stage left, or the one in --weights."""
-    from lib.nets.fcn_file import load_fcn
-    from lib.nets.fold import fold_normalisation
-    from lib.papers.rcam_tables import default_device
-    from lib.paths import BUILD
-
-    if args.tier not in (tiers := load_params().tier):
-        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, tiers)}')
-    name = args.network or next(iter(tiers[args.tier].dcsm_train.networks))
-    weights = args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors"
-    return fold_normalisation(load_fcn(weights, args.network)).to(default_device())
 
 
 def _photographs(source: Path) -> list[Path]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lib.papers.csoa_segment import Segmented
 
 
-def segmenter(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], "list[Segmented]"]:
-    """By the first seed's CSoA of the tier, or by --weights."""
+def segmenter(args: argparse.Namespace) -> tuple[Callable[[Sequence[Image.Image]], "list[Segmented]"], Sequence[str]]:
+    """By the first seed's CSoA of the tier, or by --weights; and its classes."""
     from lib.nets.two_classifiers_file import load_two_classifiers, read_two_classifiers
     from lib.papers.csoa_jobs import POSITION, Job
     from lib.papers.csoa_segment import segment
@@ -26,7 +26,7 @@ def segmenter(args: argparse.Namespace) -> Callable[[Sequence[Image.Image]], "li
     dataset, network, seeds = _trained(args, params)
     weights = args.weights or _folder(args, dataset, network) / Job("csoa", POSITION, seeds[0]).name / "weights.safetensors"
     side, net = read_two_classifiers(weights)["side"], load_two_classifiers(weights).to(device_here())
-    return lambda photos: segment(net, photos, side, args.threshold)
+    return lambda photos: segment(net, photos, side, args.threshold), net.classes
 
 
 def evaluate(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from lib.papers.csoa_settings import constants_of
+from lib.papers.iam_jobs import TABLE_K
+from lib.papers.iam_settings import FillingSettings, crfs_of
 from lib.params_shape import Params, Tier, Training
 from lib.paths import ROOT
 from lib.problem import Problem, nearest
@@ -16,10 +18,11 @@ TIERS = ("smoke", "collage", "mirror", "paper")
 COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED,
              "mirror": ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")}   # paper: any official data set
-STAGES = ("data", "dcsm_train", "dcsm_maps", "csoa_train")   # blocks of a tier that are no notebook's
+STAGES = ("data", "dcsm_train", "dcsm_maps", "csoa_train", "proposals", "iam_train")   # blocks of a tier that are no notebook's
 NOTEBOOKS = tuple(name for name in Tier.__dataclass_fields__ if name not in STAGES)
 FROM_ABLATIONS = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")   # need more maps of fewer images
 FROM_CSOA = ("csoa", "csoa_positions", "csoa_thresholds")   # notebooks that start from trained networks of CSoA
+FROM_IAM = ("iam", "iam_sampling", "iam_speed", "iam_transfer", "comparison")   # notebooks that start from IAM's classifier and filling modules
 FROM_MAPS = ("dcsm", "dcsm_constants", *FROM_ABLATIONS, "fcn_gbp")   # notebooks that start from raw maps
 
 
@@ -41,7 +44,9 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         _check_trainings(name, block.dcsm_train)
         _check_raw_maps(name, block)
         _check_csoa_runs(name, block, params.csoa_trials)
+        _check_iam_runs(name, block, params.iam_filling)
     constants_of(params.csoa, params.csoa_trials)   # a misspelt constant is named
+    crfs_of(params.iam, params.iam_constants)
     if 0.3 not in params.csoa_thresholds.tried:
         raise Problem("csoa_thresholds.tried: lacks 0.3, the paper's own threshold, which tables and claims compare with; add it.")
     for key, pairs, names in (("rcam_constants.weights", params.rcam_constants.weights, "bilateral and spatial"),
@@ -91,6 +96,8 @@ def _check_tier(name: str, block: Tier) -> None:
         for dataset in (*own, *(getattr(run, "others", None) or ())):
             if dataset not in block.data:
                 raise Problem(f'tier.{name}.{notebook}: there is no data set "{dataset}" in this tier{nearest(dataset, block.data)}')
+        if notebook == "proposals":   # from pixels alone
+            continue
         if not (networks := run.networks if hasattr(run, "networks") else [run.network]):
             raise Problem(f"tier.{name}.{notebook}.networks: must name at least one network (known: {', '.join(NETWORKS)}).")
         for network in networks:
@@ -138,6 +145,28 @@ def _check_csoa_runs(name: str, block: Tier, trials: Mapping[str, Any]) -> None:
                     raise Problem(f'tier.{name}.{notebook}: "{network}" is not trained on {dataset} in this tier; add it to tier.{name}.csoa_train.runs.')
             if dataset not in runs:
                 raise Problem(f'tier.{name}.{notebook}: nothing is trained on {dataset} in this tier; add it to tier.{name}.csoa_train.runs.')
+
+
+def _check_iam_runs(name: str, block: Tier, settings: FillingSettings) -> None:
+    """Filling modules learn from proposals; notebooks of IAM start from what iam_train trains, and from proposals."""
+    run, found = block.iam_train, block.proposals.images
+    if missing := [split for split in ("train", "val", "test") if split not in found.get(run.dataset, {})]:
+        raise Problem(f"tier.{name}.proposals.images.{run.dataset}.{missing[0]}: IAM needs proposals of this split; give a number of images, or null for all.")
+    for network, options in run.networks.items():
+        where = f"tier.{name}.iam_train.networks.{network}"
+        if absent := [k for k in TABLE_K if k not in options.k]:
+            raise Problem(f"{where}.k: lacks {absent[0]}, which the paper's table 1 has; add it.")
+        if max(options.k) > settings.most:
+            raise Problem(f"{where}.k: {max(options.k)} is more than iam_filling.most, {settings.most}, proposals that are ranked; raise that.")
+        if options.filling.map_side > options.filling.side:
+            raise Problem(f"{where}.filling.map_side: {options.filling.map_side} is more than side, {options.filling.side}; maps are made smaller, not larger.")
+    for notebook in FROM_IAM:
+        tables = getattr(block, notebook)
+        if tables.dataset != run.dataset:
+            raise Problem(f'tier.{name}.{notebook}.dataset: must be "{run.dataset}", the data set of tier.{name}.iam_train, not "{tables.dataset}".')
+        for network in tables.networks:
+            if network not in run.networks:
+                raise Problem(f'tier.{name}.{notebook}: "{network}" is not trained in this tier; add it to tier.{name}.iam_train.networks.')
 
 
 def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from lib.papers.csoa_settings import CsoaRuns, CsoaSettings, CsoaThresholds
 from lib.papers.dcsm_maps_settings import MapsRun, MapsSettings
 from lib.papers.dcsm_settings import DcsmSettings
 from lib.papers.fcn_gbp_settings import FcnGbpGrid
+from lib.papers.iam_settings import FillingSettings, IamConstants, IamTrainRun, MaskSettings, ProposalRun
 from lib.papers.rcam_settings import RcamSettings
 from lib.strict import bounded
 from lib.training.multilabel_settings import TrainingSettings
@@ -132,11 +133,52 @@ class CsoaTables(TableRun):
 
 
 @dataclass(frozen=True)
+class IamTables(TableRun):
+    """A notebook of IAM: images of the validation and test splits, spread evenly (null: all)."""
+    val_images: int | None = bounded(2, None)
+    images: int | None = bounded(2, None)
+
+
+@dataclass(frozen=True)
+class IamMain(IamTables):
+    """`figures`: images of each in figures 1, 5 and 6."""
+    figures: int = bounded(1, 100)
+
+
+@dataclass(frozen=True)
+class IamSpeed(TableRun):
+    """`images` are timed; `peaks` go down together and one by one."""
+    images: int = bounded(1, 1000)
+    peaks: int = bounded(2, 64)
+
+
+@dataclass(frozen=True)
+class IamTransfer(TableRun):
+    """Table 3 on data sets with boxes, whose classes the networks of CSoA name, and table 4 on data sets with saliency (null: none)."""
+    boxes: list[str] | None
+    saliency: list[str] | None
+    images: int | None = bounded(2, None)
+
+    @property
+    def others(self) -> list[str]:
+        return [*(self.boxes or ()), *(self.saliency or ())]
+
+
+@dataclass(frozen=True)
+class ComparisonRun(TableRun):
+    """All methods on so many images; CSoA's networks were trained on `single`."""
+    single: str
+    images: int = bounded(2, 10_000)
+
+
+@dataclass(frozen=True)
 class Tier:
     data: dict[str, dict[str, int | str]]
     dcsm_train: Training
     dcsm_maps: MapsRun
     csoa_train: CsoaRuns
+    proposals: ProposalRun
+    iam_train: IamTrainRun
     rcam: RcamRun
     rcam_scales: SingleRun
     rcam_constants: ConstantsRun
@@ -151,6 +193,11 @@ class Tier:
     csoa: CsoaTables
     csoa_positions: TableRun
     csoa_thresholds: TableRun
+    iam: IamMain
+    iam_sampling: IamTables
+    iam_speed: IamSpeed
+    iam_transfer: IamTransfer
+    comparison: ComparisonRun
 
 
 @dataclass(frozen=True)
@@ -173,4 +220,7 @@ class Params:
     csoa: CsoaSettings = bounded()
     csoa_thresholds: CsoaThresholds = bounded()
     csoa_trials: dict[str, dict[str, bool | float | str]] = bounded()
+    iam_filling: FillingSettings = bounded()
+    iam: MaskSettings = bounded()
+    iam_constants: IamConstants = bounded()
     tier: dict[str, Tier] = bounded()

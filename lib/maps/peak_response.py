@@ -4,8 +4,8 @@ From a peak, probability goes down layer by layer. At every convolution it is sh
 non-negative weights (eq. 1): P_in = x' * convT(P_out / (W+ x'), W+) with W+ = max(W, 0) and x' = x - min(x). Biases play no part; all
 other layers pass it on by their ordinary derivative.
 """
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -28,24 +28,12 @@ class ScoresPeaks(Protocol):
 def peak_response_maps(net: ScoresPeaks, rgb: Tensor, peaks: Peaks, chunk: int = 32) -> Tensor:
     """PRMs `(P, H, W)` of the peaks of images `(B, 3, H, W)`; each sums to 1, or is 0 everywhere if nothing comes down.
 
-    One forward pass; then the first peaks of all images go down together with the second ones, the third, ... - about `chunk` peaks at a
-    time, which bounds the memory. The network is neither changed nor hooked.
+    One forward pass and the way down of `descend`. The network is neither changed nor hooked.
     """
     if not len(peaks):
         return rgb.new_zeros(0, *rgb.shape[2:])
-    place = _place_in_image(peaks.image)
-    slots = max(1, chunk // len(rgb))
     with torch.inference_mode(False), torch.enable_grad():
-        maps = rgb.new_zeros(len(place), *rgb.shape[2:])
-        traced = trace(net, rgb)
-        for first in range(0, int(place.max()) + 1, slots):
-            here = ((place >= first) & (place < first + slots)).nonzero()[:, 0]
-            slot, image = place[here] - first, peaks.image[here]
-            seeds = traced.scores.new_zeros(int(slot.max()) + 1, *traced.scores.shape)
-            seeds[slot, image, peaks.label[here], peaks.row[here], peaks.column[here]] = 1
-            maps[here] = traced.down(seeds)[slot, image].sum(1).clamp(min=0)
-    total = maps.sum((1, 2), keepdim=True)
-    return torch.where(total > 0, maps / total, 0)
+        return descend(trace(net, rgb), peaks, chunk)
 
 
 @dataclass(frozen=True)
@@ -53,17 +41,43 @@ class Traced:
     """A forward pass whose graph leads down by eq. 1."""
     image: Tensor    # (B, 3, H, W)
     scores: Tensor   # (B, K, h, w)
+    seen: Mapping[str, Tensor] = field(default_factory=dict)   # outputs of the layers that were asked for
 
     def down(self, seeds: Tensor) -> Tensor:
         """Probabilities at the score maps, `(S, B, K, h, w)` -> at the image, `(S, B, 3, H, W)`."""
         return torch.vmap(lambda p: torch.autograd.grad(self.scores, self.image, p, retain_graph=True)[0])(seeds)
 
 
-def trace(net: ScoresPeaks, rgb: Tensor) -> Traced:
-    """Look at images `(B, 3, H, W)` once; gradients must be on. With channels last, a CPU convolves several times faster."""
+def trace(net: ScoresPeaks, rgb: Tensor, layers: Sequence[str] = ()) -> Traced:
+    """Look at images `(B, 3, H, W)` once; gradients must be on. With channels last, a CPU convolves several times faster.
+
+    `layers` are modules of an `Fcn` whose outputs are wanted too.
+    """
     image = rgb.detach().clone(memory_format=torch.channels_last).requires_grad_()
     with TopDown():
-        return Traced(image, net.score_maps(image))
+        scores, seen = net.look(image, layers) if layers else (net.score_maps(image), {})
+        return Traced(image, scores, seen)
+
+
+def descend(traced: Traced, peaks: Peaks, chunk: int = 32) -> Tensor:
+    """PRMs `(P, H, W)` of the peaks of a traced forward pass.
+
+    The first peaks of all images go down together with the second ones, the third, ... - about `chunk` peaks at a time, which bounds
+    the memory.
+    """
+    maps = traced.image.new_zeros(len(peaks), *traced.image.shape[2:])
+    if not len(peaks):
+        return maps
+    place = _place_in_image(peaks.image)
+    slots = max(1, chunk // len(traced.image))
+    for first in range(0, int(place.max()) + 1, slots):
+        here = ((place >= first) & (place < first + slots)).nonzero()[:, 0]
+        slot, image = place[here] - first, peaks.image[here]
+        seeds = traced.scores.new_zeros(int(slot.max()) + 1, *traced.scores.shape)
+        seeds[slot, image, peaks.label[here], peaks.row[here], peaks.column[here]] = 1
+        maps[here] = traced.down(seeds)[slot, image].sum(1).clamp(min=0)
+    total = maps.sum((1, 2), keepdim=True)
+    return torch.where(total > 0, maps / total, 0)
 
 
 def _place_in_image(image: Tensor) -> Tensor:
@@ -224,7 +238,7 @@ def transposed(weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, grou
     """convT(., W): from `(N, D, h', w')` back to the `(N, C, *size)` that a convolution with W `(D, C / groups, r, s)` reads."""
     reach = [d * (n - 1) for d, n in zip(dilation, weight.shape[2:])]
     if stride == (1, 1) and all(p <= r for p, r in zip(padding, reach)):
-        # a convolution with the kernel turned round: on a CPU up to 30 times faster than the transposed one (dilated depthwise kernels)
+        # a convolution with the kernel turned round: on a CPU many times faster than the transposed one (dilated depthwise kernels)
         turned = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
         margin = [r - p for r, p in zip(reach, padding)]
         return lambda p: functional.conv2d(p, turned, None, 1, margin, dilation, groups)

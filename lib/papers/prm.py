@@ -14,10 +14,11 @@ SIDE = 448        # of the image in whose pixels gamma counts
 
 @dataclass(frozen=True)
 class Instances:
-    """Masks `(R, H, W)` bool with class numbers and confidences `(R,)`, the most confident first."""
+    """Masks `(R, H, W)` bool with class numbers, confidences and the numbers of their peaks `(R,)`, the most confident first."""
     masks: Tensor
     classes: Tensor
     scores: Tensor
+    peaks: Tensor
 
 
 def retrieve(prms: Tensor, classes: Tensor, confidences: Tensor, proposals: Tensor, settings: RetrievalSettings,
@@ -34,7 +35,7 @@ def retrieve(prms: Tensor, classes: Tensor, confidences: Tensor, proposals: Tens
     best = scores.cpu()[peaks].argmax(1) if len(peaks) else peaks   # of equal scores the first
     masks, classes, confidences = proposals[best.to(proposals.device)], classes.cpu()[peaks], confidences.cpu()[peaks]
     kept = suppressed(masks, classes, confidences, settings.nms)
-    return Instances(masks[kept.to(masks.device)], classes[kept], confidences[kept])
+    return Instances(masks[kept.to(masks.device)], classes[kept], confidences[kept], peaks[kept])
 
 
 def suppressed(masks: Tensor, classes: Tensor, confidences: Tensor, overlap: float) -> Tensor:
@@ -77,14 +78,24 @@ def pseudo_masks(prms: Tensor, proposals: Tensor, settings: RetrievalSettings, k
 
     Arguments as of `retrieval_scores`. Of the k best by `matching_scores` those go that hold less than `settings.overlap` of every map.
     """
-    if k < 1:
-        raise Problem(f"k = {k}: at least one proposal must be kept for each peak; give a whole number from 1.")
-    ranked = matching_scores(prms, proposals, settings, contours).argsort(dim=1, descending=True, stable=True)[:, :k]
-    if not ranked.numel():
-        return [ranked.new_zeros(0) for _ in prms]
+    return candidates(ranked(matching_scores(prms, proposals, settings, contours), prms, proposals, settings.overlap, k), k)
+
+
+def ranked(scores: Tensor, prms: Tensor, proposals: Tensor, overlap: float, most: int) -> Tensor:
+    """The places of each peak's `most` best proposals by scores `(P, J)`: `(P, at most most)`, best first; -1 for those that hold less than
+    `overlap` of every map."""
+    if most < 1:
+        raise Problem(f"k = {most}: at least one proposal must be kept for each peak; give a whole number from 1.")
+    best = scores.argsort(dim=1, descending=True, stable=True)[:, :most]
+    if not best.numel():
+        return best
     held = products(normalised(prms, proposals), proposals).amax(0)   # max_i M^i * S^j: of any peak, not of one's own
-    seen = _any_pixel(prms > 0)
-    return [row[(held[row] >= settings.overlap) & some] for row, some in zip(ranked, seen, strict=True)]
+    return best.masked_fill((held[best] < overlap) | ~_any_pixel(prms > 0)[:, None], -1)
+
+
+def candidates(places: Tensor, k: int) -> list[Tensor]:
+    """Of `ranked` proposals those from which each peak's pseudo masks are drawn, for a k up to `most`."""
+    return [row[row >= 0] for row in places[:, :k]]
 
 
 def draw(candidates: Sequence[Tensor], generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""rCAM_Box (section 4.4): rCAM inside boxes, pasted back by maximum. Here the boxes are windows scored by the classifier."""
+"""rCAM_Box (section 4.4): rCAM inside boxes, pasted back by maximum. In place of a detector the classifier scores windows or segments' boxes."""
 from collections.abc import Sequence
 from itertools import product
 
@@ -7,8 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lib.data.proposals import SIDE as SEGMENTS
+from lib.data.proposals import proposals
+from lib.data.shrunk import shrunk
 from lib.maps.cam import normalise
 from lib.nets.network import Network
+from lib.papers.box_masks import boxes_around
 from lib.papers.rcam import SIDE, rcam, to_batch
 from lib.papers.rcam_settings import BoxSettings, RcamSettings
 
@@ -19,6 +23,13 @@ def windows() -> Tensor:
     """Class-agnostic windows `(N, 4)`: xmin, ymin, xmax, ymax as shares of the image; the whole image is the last one."""
     found = [(x, y, x + w, y + h) for w, h in product(SIZES, SIZES) for x, y in product(np.linspace(0, 1 - w, STEPS), np.linspace(0, 1 - h, STEPS))]
     return torch.tensor(found + [(0.0, 0.0, 1.0, 1.0)])
+
+
+def around_segments(photo: Image.Image) -> Tensor:
+    """Boxes `(N, 4)` around segment proposals, as shares of the image; the whole image is the last one. Boxes that are alike count once."""
+    small = shrunk(photo, SEGMENTS)
+    boxes = np.unique(boxes_around(proposals(small)), axis=0) / np.array([small.width, small.height] * 2)
+    return torch.cat([torch.from_numpy(boxes).float().reshape(-1, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0]])])
 
 
 def score_windows(features: Tensor, weight: Tensor, bias: Tensor, boxes: Tensor) -> Tensor:
@@ -48,9 +59,10 @@ def rcam_box(network: Network, photos: Sequence[Image.Image], settings: RcamSett
     """rCAM of every kept window, weighted by nothing and pasted back by maximum: `(B, 1, 224, 224)` in 0..1."""
     pixels = to_batch(photos, settings.sizes[-1]).to(next(network.parameters()).device)
     features = network.activations(pixels, [network.features])[network.features]
-    candidates = windows().to(features.device)
-    scores = score_windows(features, *network.classifier, candidates)
-    chosen = [choose_boxes(s, candidates, settings.boxes) for s in scores]
+    chosen = []
+    for photo, seen in zip(photos, features):
+        candidates = (around_segments(photo) if settings.boxes.source == "proposals" else windows()).to(features.device)
+        chosen.append(choose_boxes(score_windows(seen[None], *network.classifier, candidates)[0], candidates, settings.boxes))
     crops = [_crop(photo, box) for photo, boxes in zip(photos, chosen) for box in boxes]
     maps = iter(torch.cat([rcam(network, crops[i:i + len(photos)], settings).maps["rcam"] for i in range(0, len(crops), len(photos))]))
     return normalise(torch.stack([_paste([(box, next(maps)) for box in boxes]) for boxes in chosen]))

@@ -8,7 +8,9 @@ from lib.strict import bounded
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """Windows of rCAM_Box: how many are kept, non-maximum suppression, the least score, the enlargement."""
+    """Boxes of rCAM_Box: around segment proposals, or windows of a grid; how many are kept, non-maximum suppression, the least score, the
+    enlargement."""
+    source: Literal["proposals", "windows"] = bounded()
     count: int = bounded(1, 100)
     overlap: float = bounded(0, 1)
     least_score: float = bounded(0, 1)

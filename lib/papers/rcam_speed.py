@@ -1,7 +1,6 @@
 """How long rCAM takes and how much memory: one image, in a process of its own. `python -m lib.papers.rcam_speed NETWORK PHOTO`."""
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from lib.memory import peak_mb
 from lib.paths import ROOT
 from lib.problem import Problem
 
@@ -45,14 +45,6 @@ def _measure_here(name: str, path: Path) -> dict[str, float]:
         fast = _median(lambda: principal_components(responses))
         full = _median(lambda: torch.linalg.svd(flat, full_matrices=False), repeats=1)
     return {"all rows": rows, "peak_mb": round(memory), "components": fast, "components by full SVD": full}
-
-
-def _peak_mb() -> float:
-    """The most memory this program has held; getrusage would also count what its parent held when it was started."""
-    status = Path("/proc/self/status")
-    if not status.exists():   # not Linux
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 def _median(action: Callable[[], object], repeats: int = REPEATS) -> float:

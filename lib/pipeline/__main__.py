@@ -17,7 +17,7 @@ def main(words: list[str] | None = None) -> int:
     stages = parser.add_subparsers(dest="stage", required=True)
     strip = stages.add_parser("strip", help="a notebook without outputs, for stages to depend on")
     strip.add_argument("notebook")
-    for name in ("data", "train", "maps", "csoa", "report"):
+    for name in ("data", "train", "maps", "csoa", "proposals", "iam", "report"):
         stages.add_parser(name).add_argument("tier", nargs="?" if name == "report" else None)
     run = stages.add_parser("run", help="execute a notebook for a tier")
     run.add_argument("notebook")
@@ -44,6 +44,10 @@ def _dispatch(args: argparse.Namespace) -> int:
         stages.maps_dcsm(args.tier)
     elif args.stage == "csoa":
         stages.train_csoa(args.tier)
+    elif args.stage == "proposals":
+        stages.find_proposals(args.tier)
+    elif args.stage == "iam":
+        stages.train_iam(args.tier)
     elif args.stage == "run":
         stages.run(args.notebook, args.tier)
     elif args.stage == "report":

@@ -77,6 +77,27 @@ def train_csoa(tier: str) -> None:
                           BUILD / tier / place, REPORTS / tier / "curves" / place, sources, locating)
 
 
+def find_proposals(tier: str) -> None:
+    """Stage proposals@<tier>: segment proposals below build/<tier>/proposals/<data set>."""
+    from lib.data.dataset import Dataset
+    from lib.data.proposal_store import compute
+
+    for name, splits in _block(load_params(), tier).proposals.images.items():
+        compute(Dataset(DATA / tier / name), splits, BUILD / tier / "proposals" / name, _sources("lib/data/proposal_store.py"))
+
+
+def train_iam(tier: str) -> None:
+    """Stage iam_train@<tier>: classifier and filling modules below build/<tier>/iam_train, curves below reports/<tier>/curves/iam_train."""
+    from lib.data.dataset import Dataset
+    from lib.training.iam_train import train_run
+
+    params = load_params()
+    use_mirror(params)
+    run = _block(params, tier).iam_train
+    train_run(Dataset(DATA / tier / run.dataset), run, params.iam_filling, params.seed, BUILD / tier / "proposals" / run.dataset, BUILD / tier / "iam_train",
+              REPORTS / tier / "curves" / "iam_train", _sources("lib/training/dcsm_train.py"), _sources("lib/training/filling.py"))
+
+
 def check_sources(params: Params, tiers: list[str]) -> None:
     """Before anything starts: is what cannot be fetched there?"""
     from lib.data.official import find_official

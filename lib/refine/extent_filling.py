@@ -81,7 +81,7 @@ class ExtentFilling(nn.Module):
 
     def __init__(self, depths: Sequence[int], channels: int = 16, width: int = 256, r: int = 3, steps: int | None = None) -> None:
         super().__init__()
-        self.channels, self.r, self.steps = channels, r, steps
+        self.depths, self.channels, self.width, self.r, self.steps = list(depths), channels, width, r, steps
         self.encoder = nn.ModuleList([_stack(1, channels), _stack(channels, channels)])
         self.decoder = nn.ModuleList([_stack(channels, channels), _stack(channels, channels)])
         self.logit = nn.Conv2d(channels, 1, 1)

@@ -40,7 +40,33 @@ METRICS: dict[str, tuple[str, str, int]] = {
     "max_box_acc_v2": ("MaxBoxAccV2 (%)", "the same with the best of all components' boxes, averaged over overlaps of 0.3, 0.5 and 0.7, each at its "
                        "own best threshold (Choe et al. 2020), in percent", 1),
     "theta": ("θ", "threshold of eq. 13 with the least top-1 localisation error on validation images", 0),
-    "abo": ("ABO (%)", "overlap (IoU) of every true object with its best proposal, averaged over objects, in percent", 1),
+    "map25": ("mAPʳ 0.25 (%)", "average precision of instance masks by falling confidence, one right if its IoU with a true object of its class that "
+              "none before it took is at least 0.25; averaged over the classes that occur, in percent", 1),
+    "map50": ("mAPʳ 0.5 (%)", "the same at an IoU of 0.5", 1),
+    "map75": ("mAPʳ 0.75 (%)", "the same at an IoU of 0.75", 1),
+    "abo": ("ABO (%)", "overlap (IoU) of every true object with the mask, or proposal, that overlaps it most, averaged over objects; of instance masks "
+            "over the objects of each class, then over classes; in percent", 1),
+    "iou_class": ("class IoU (%)", "best IoU of a map, at the threshold where it is best, with a true object of the image, averaged over the maps of a "
+                  "class, in percent", 1),
+    "recall50": ("recall at 0.5 (%)", "share of the true objects that some proposal overlaps by at least 0.5, in percent", 1),
+    "recall70": ("recall at 0.7 (%)", "the same at 0.7", 1),
+    "proposals": ("proposals", "proposals an image", 0),
+    "opposed": ("opposed (%)", "share of pairs of arrows, four places apart in a row or column, that point in opposite directions along it, averaged "
+                "over images, in percent", 0),
+    "target_iou": ("IoU of targets (%)", "overlap (IoU) of a peak's k best proposals with the object on which it stands, averaged over peaks, in percent", 1),
+    "target_area": ("area of targets (%)", "area of a peak's k best proposals, averaged over peaks, in percent of the image", 0),
+    "least": ("least peak", "value that a peak must exceed, with the best mAPʳ on validation images", 0),
+    "cam_share": ("share of the maximum", "share of a class map's maximum that a CAM's box surrounds, with the best mAPʳ on validation images", 0),
+    "feed_forward": ("feed-forward (s)", "seconds an image for the classifier and the peak response maps, and, of IAM, the filling", -1),
+    "proposal_extraction": ("proposal extraction (s)", "seconds an image to find its proposals", -1),
+    "proposal_retrieval": ("proposal retrieval (s)", "seconds an image to match peak response maps with proposals", -1),
+    "crf": ("CRF (s)", "seconds an image for the ConvCRF", -1),
+    "total": ("total (s)", "seconds an image, all stages", -1),
+    "without_shared": ("total without what both need (s)", "the same without classifier and peak response maps", -1),
+    "whole_ms": ("with the forward pass (ms)", "milliseconds for peak response maps from the image on", -1),
+    "down_ms": ("way down alone (ms)", "milliseconds for the way from the peaks to the image, the forward pass being there", -1),
+    "seconds": ("seconds", "seconds an image on this machine, from the decoded photograph to the map", -1),
+    "memory": ("memory (MB)", "the most memory that a process doing nothing else held, Python and its libraries included", -1),
     "recall": ("recall (%)", "share of the true objects with a proposal that overlaps them by at least 0.5, in percent", 1),
 }
 DIRECTIONS = {1: "higher is better", -1: "lower is better", 0: ""}
@@ -50,6 +76,11 @@ ROWS = {"g_weak": "G-Weak", "cam1": "CAM₁", "cam2": "CAM₂", "rcam1": "rCAM�
         "dcsm_paper_crf": "DCSM with the paper's CRF constants", "dcsm_true_labels": "DCSM with CRF, classes from the true labels",
         "base": "base", "confseg": "ConfSeg", "coaug": "CoAug", "csoa": "CSoA", "whole_image": "whole image", "centred_box": "centred box, half the area",
         "union": "union of both CAMs", "s_l": "S_L alone", "s_f": "S_F alone",
+        "prm": "PRM", "iam_s1": "IAM-S1", "iam_s3": "IAM-S3", "iam_s5": "IAM-S5", "iam_s9": "IAM-S9", "iam_s15": "IAM-S15", "iam_s30": "IAM-S30",
+        "iam_s5_unrefined": "IAM-S5 without CRF", "iam_s5_dense_crf": "IAM-S5, dense CRF", "iam": "IAM", "iam_unseen": "IAM, classes held out",
+        "cam_rect": "CAM, rectangle", "cam_ellipse": "CAM, ellipse", "cam_mcg": "CAM, proposal", "gt_box_rect": "truth box, rectangle",
+        "gt_box_ellipse": "truth box, ellipse", "gt_box_mcg": "truth box, proposal", "cam": "CAM", "one_pass": "all peaks in one pass",
+        "one_by_one": "one backward pass each",
         "simonyan_crf": "Simonyan with CRF", "bp": "BP", "guided_bp": "guided BP", "fcn_gbp": "FCN + GBP", "zof_gbp": "ZOF + GBP",
         "fcn_mcg": "FCN + proposals", "mil_fcn": "MIL-FCN", "em_adapt": "EM-Adapt", "mil_sppxl": "MIL-sppxl", "mil_bb": "MIL-bb",
         "mil_seg": "MIL-seg", "stc": "STC", "ccnn": "CCNN", "sec": "SEC", "transfernet": "TransferNet", "deeplab_box": "DeepLab_Box"}

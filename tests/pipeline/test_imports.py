@@ -131,17 +131,23 @@ def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: 
 
 @pytest.mark.parametrize("stage, command, module", [
     ("dcsm_train", stages.train_dcsm, "lib/training/dcsm_train.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm_maps.py"),
-    ("csoa_train", stages.train_csoa, "lib/training/csoa_networks.py")])
+    ("csoa_train", stages.train_csoa, "lib/training/csoa_networks.py"), ("iam_train", stages.train_iam, "lib/training/iam_train.py")])
 def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, command: Any, module: str) -> None:
     assert modules(stage) == with_themselves(module)
     source = inspect.getsource(command)
     used = set(re.findall(r"\bparams\.(\w+)", source)) | {f"tier.${{item}}.{key}" for key in re.findall(r"_block\(params, tier\)\.(\w+)", source)}
     assert set(STAGES[stage]["do"]["params"]) == used
-    assert others(stage) == ["data/${item}", "build/${item}/dcsm_train"][:1 + (stage == "dcsm_maps")]
+    assert others(stage) == ["data/${item}"] + {"dcsm_maps": ["build/${item}/dcsm_train"], "iam_train": ["build/${item}/proposals"]}.get(stage, [])
+
+
+def test_proposals_depend_on_exactly_what_decides_them() -> None:
+    assert modules("proposals") == with_themselves("lib/data/proposal_store.py") and others("proposals") == ["data/${item}"]
+    assert STAGES["proposals"]["do"]["params"] == ["tier.${item}.proposals"]
 
 
 @pytest.mark.parametrize("stage, kind", [("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"),
-                                         ("csoa_train", "outs"), ("csoa_train", "plots")])
+                                         ("csoa_train", "outs"), ("csoa_train", "plots"), ("proposals", "outs"), ("iam_train", "outs"),
+                                         ("iam_train", "plots")])
 def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
     (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
     assert options["persist"] is True

@@ -53,7 +53,7 @@ def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, w
     assert command.main(rest[2:]) == 0
     expected = {"strip": ("strip", ROOT / "notebooks" / f"{item}.ipynb", ROOT / "build" / "source" / f"{item}.ipynb"),
                 "data": ("build_data", item), "dcsm_train": ("train_dcsm", item), "dcsm_maps": ("maps_dcsm", item),
-                "csoa_train": ("train_csoa", item),
+                "csoa_train": ("train_csoa", item), "proposals": ("find_proposals", item), "iam_train": ("train_iam", item),
                 "report": ("report", item)}.get(name, ("run", name, item))
     assert calls == [expected]
     outs = [out.replace("${item}", item) for out in STAGES[name]["do"]["outs"] if isinstance(out, str)]
@@ -136,6 +136,24 @@ def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, op
     assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
     assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_train", tier, "deps")   # trained anew when they change
     assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, trained = [], []
+    monkeypatch.setattr("lib.data.proposal_store.compute", lambda *args: found.append(args))
+    monkeypatch.setattr("lib.training.iam_train.train_run", lambda *args: trained.append(args))
+    stages.find_proposals(tier)
+    stages.train_iam(tier)
+    run = params.tier[tier].iam_train
+    (data, settings, filling, seed, proposals, folder, curves, classifying, learning), = trained
+    assert (data, settings, filling, seed) == ("data set", run, params.iam_filling, params.seed) and opened[-1] == tmp_path / "data" / tier / run.dataset
+    assert [args[1] for args in found] == list(params.tier[tier].proposals.images.values()) and proposals in [args[2] for args in found]
+    assert [str(proposals.parent.relative_to(tmp_path))] == listed("proposals", tier, "outs")
+    assert [str(folder.relative_to(tmp_path))] == listed("iam_train", tier, "outs") and [str(curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
+    named = sorted({str(path.relative_to(ROOT)) for path in (*classifying, *learning)})
+    assert set(named) < set(listed("iam_train", tier, "deps"))   # and the stage's own module
+    assert all(sorted(str(path.relative_to(ROOT)) for path in args[3]) == listed("proposals", tier, "deps") for args in found)
 
 
 @pytest.mark.parametrize("tier", TIERS)

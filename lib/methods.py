@@ -1,0 +1,92 @@
+"""Every method of the suite as one thing: photographs in, foreground maps and, where it tells classes apart, label maps out."""
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from lib.params import load_params
+from lib.paths import BUILD
+from lib.problem import Problem, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lib.nets.fcn import Fcn
+    from lib.papers.dcsm_settings import DcsmSettings
+
+STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
+METHODS = (*STEPS, "rcam_box", "dcsm", "csoa", "prm", "iam")
+
+
+class Found(NamedTuple):
+    """Of one photograph: foreground `(1, h, w)`; where the method tells classes apart, a label map `(H, W)` uint8 with what its numbers from
+    1 on stand for; and a few words on what was found."""
+    heat: "Tensor"
+    labels: np.ndarray | None = None
+    classes: Sequence[str] = ()
+    names: Sequence[str] = ()
+
+
+Method = Callable[[Sequence[Image.Image]], Sequence[Found]]
+
+
+def method_of(args: argparse.Namespace) -> Method:
+    """Photographs -> what is found in each, by `args.method`; `args` also has network, tier, weights and threshold."""
+    if args.method not in METHODS:
+        raise Problem(f'segment: there is no method "{args.method}"{nearest(args.method, METHODS)}')
+    if args.method == "dcsm":
+        params, fcn = load_params(), multi_label(args)
+        return lambda photos: [_dcsm(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side) for photo in photos]
+    if args.method == "csoa":
+        from lib.commands_csoa import segmenter
+        look, classes = segmenter(args)
+        return lambda photos: [Found(one.heat, _where(one.heat, args.threshold, photo, classes.index(one.name)), classes, [f"{one.name}, box {one.box}"])
+                               for one, photo in zip(look(photos), photos)]
+    if args.method in ("prm", "iam"):
+        from lib.commands_iam import segmenter as instances
+        return instances(args)
+    from lib.papers.rcam import rcam
+    from lib.papers.rcam_box import rcam_box
+    from lib.papers.rcam_tables import open_network
+
+    settings = load_params().rcam
+    network = open_network(args.network or "efficientnet_lite0", settings)
+    if args.method == "rcam_box":
+        return lambda photos: [Found(heat) for heat in rcam_box(network, photos, settings)]
+    return lambda photos: [Found(heat) for heat in rcam(network, photos, settings).maps[args.method]]
+
+
+def default_threshold(method: str) -> float:
+    """From which value a pixel is foreground."""
+    return load_params().csoa_thresholds.chosen if method == "csoa" else 0.5
+
+
+def multi_label(args: argparse.Namespace) -> "Fcn":
+    """DCSM's network that the tier's training stage left, or the one in --weights."""
+    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fold import fold_normalisation
+    from lib.papers.rcam_tables import default_device
+
+    if args.tier not in (tiers := load_params().tier):
+        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, tiers)}')
+    name = args.network or next(iter(tiers[args.tier].dcsm_train.networks))
+    weights = args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors"
+    return fold_normalisation(load_fcn(weights, args.network)).to(default_device())
+
+
+def _dcsm(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
+    import torch
+
+    from lib.papers.dcsm import label_map
+    from lib.papers.dcsm_saliency import marginals
+
+    probability, targets = marginals(fcn, photo, settings, side)
+    return Found(torch.from_numpy(1 - probability[:1]), label_map(probability, targets), fcn.classes, [fcn.classes[target] for target in targets])
+
+
+def _where(heat: "Tensor", threshold: float, photo: Image.Image, number: int) -> np.ndarray:
+    """One class where a map exceeds a threshold."""
+    large = np.asarray(Image.fromarray(heat[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR))
+    return np.where(large >= threshold, number + 1, 0).astype(np.uint8)
