@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lib.__main__ import main
-from lib.commands import STEPS
+from lib.methods import STEPS
 from lib.data.writer import writing
 
 SHAPES = ("bar", "cross", "disc")

@@ -76,6 +76,13 @@ def table(rows: Mapping[str, Sequence[Sequence[Compared]]], constants: Mapping[s
     return {row: metrics | chosen[row] for row, metrics in summed.items()}, compare(found, [p for p in pairs if p[0] in found and p[1] in found], chance[1])
 
 
+def gain_table(rows: Mapping[str, Sequence[Sequence[Compared]]], chance: Chance, row: str = "iam_s5", base: str = "prm") -> tuple[dict[str, Any], dict[str, Any]]:
+    """By how much, in percent, a row's scores exceed another's: one row a metric, and the differences between them."""
+    ours, theirs = (scores_over_seeds(rows[name], chance) for name in (row, base))
+    gains: dict[str, Scores] = {metric: {"gain": 100 * (ours[metric] / np.maximum(theirs[metric], 1e-9) - 1)} for metric in ours}
+    return summarise(gains, chance[1]), compare(gains, [(a, b) for a in gains for b in gains if a != b], chance[1])
+
+
 def class_table(maps: Mapping[str, Sequence[Compared]], classes: Sequence[str], chance: Chance) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figure 8: rows `dog, PRM` and `dog, IAM` with the mean best IoU of a class's maps, for classes that have some of both; and over classes."""
     weights = draws(len(maps["prm"]), chance[0], chance[2])

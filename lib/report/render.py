@@ -12,7 +12,10 @@ from lib.report.results import tier_metrics, with_guest_rows
 from lib.report.tables import markdown_row, markdown_table, title
 
 SHORT = 12   # characters shown of a hash
-TITLES = {"rcam_table2": "rCAM's table 2, DCSM's row"}
+TITLES = {"rcam_table2": "rCAM's table 2, DCSM's row", "all_images": "Table 1 on all images", "gains": "Gain of IAM-S5 over PRM",
+          "boundaries": "Figure 5, arrows at boundaries", "figure8_classes": "Figure 8, classes", "figure8_worst_class": "Figure 8, the class of the least gain",
+          "targets": "Pseudo masks by ranking and k", "sampling": "Scores by k", "peaks_at_once": "All peaks at once", "unseen": "Classes held out",
+          "boxes": "Table 3, boxes of finer classes", "saliency": "Table 4, saliency", "methods": "All methods"}
 BY_CLASS = ("table6_classes",)   # tables whose rows are a data set's own classes: nothing to compare with on another one
 
 

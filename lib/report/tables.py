@@ -52,7 +52,8 @@ METRICS: dict[str, tuple[str, str, int]] = {
     "recall70": ("recall at 0.7 (%)", "the same at 0.7", 1),
     "proposals": ("proposals", "proposals an image", 0),
     "opposed": ("opposed (%)", "share of pairs of arrows, four places apart in a row or column, that point in opposite directions along it, averaged "
-                "over images, in percent", 0),
+                "over images, in percent", 1),
+    "gain": ("gain (%)", "score of IAM-S5 over that of PRM, less one, in percent", 1),
     "target_iou": ("IoU of targets (%)", "overlap (IoU) of a peak's k best proposals with the object on which it stands, averaged over peaks, in percent", 1),
     "target_area": ("area of targets (%)", "area of a peak's k best proposals, averaged over peaks, in percent of the image", 0),
     "least": ("least peak", "value that a peak must exceed, with the best mAPʳ on validation images", 0),

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from lib.params import FROM_CSOA, NOTEBOOKS
+from lib.params import FROM_CSOA, FROM_IAM, NOTEBOOKS
 from lib.paths import DATA, ROOT
 
 # stages that run notebooks
 RCAM = {f"{name}@smoke" for name in NOTEBOOKS if name.startswith("rcam")}
 CSOA = {f"{name}@smoke" for name in FROM_CSOA}
-FROM_MAPS = {f"{name}@smoke" for name in NOTEBOOKS} - RCAM - CSOA   # DCSM's and its poster's
+IAM = {f"{name}@smoke" for name in FROM_IAM}
+FROM_MAPS = {f"{name}@smoke" for name in NOTEBOOKS} - RCAM - CSOA - IAM   # DCSM's and its poster's
 
 
 @dataclass(frozen=True)
