@@ -63,7 +63,7 @@ def _paint(body: nn.Sequential) -> None:
         layer.bias[:3] = 0
 
 
-def toy_fcn(classes: tuple[str, ...] = CLASSES, bias: float = -0.1) -> Fcn:
+def toy_fcn(classes: tuple[str, ...] = CLASSES, bias: float = -0.5) -> Fcn:
     """Class maps `(B, 3, H / 8, W / 8)` that are high on rectangles of the class's colour, and below 0 far from them."""
     head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(8, len(classes), 1))   # the parts as `fully_convolutional` has them
     with torch.no_grad():
@@ -75,10 +75,16 @@ def toy_fcn(classes: tuple[str, ...] = CLASSES, bias: float = -0.1) -> Fcn:
 
 
 def toy_filling(seed: int = 0, channels: int = FILLING.channels, width: int = FILLING.width) -> ExtentFilling:
-    """Untrained, for the levels of `toy_fcn`."""
+    """Untrained but lively, for the levels of `toy_fcn`: activation maps are neither flat nor all alike."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return ExtentFilling(DEPTHS, channels, width, FILLING.r).requires_grad_(False).eval()
+        filling = ExtentFilling(DEPTHS, channels, width, FILLING.r).requires_grad_(False).eval()
+        for module in filling.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        filling.head.weight.mul_(3)
+        filling.logit.weight.mul_(3)
+    return filling
 
 
 def toy_photo(labels: tuple[str, ...], seed: int, size: tuple[int, int] | None = None) -> tuple[Image.Image, np.ndarray, np.ndarray]:

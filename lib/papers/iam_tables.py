@@ -53,7 +53,7 @@ def chosen_rows(val: Rows, test: Rows, peaks: Sequence[float]) -> tuple[dict[str
             if row == best:
                 constants[name], found[name] = {"cam_share": float(share)}, [[image.compared for image in images] for images in test_rows[row]]
         else:
-            least = best_least(val_rows[row], peaks) if np.isfinite(_values(val_rows[row])).any() else None
+            least = None if np.isinf(_values(val_rows[row])).any() else best_least(val_rows[row], peaks)   # boxes have no peaks
             constants[row] = {} if least is None else {"least": least}
             found[row] = [[image.compared if least is None else image.above(least) for image in images] for images in test_rows[row]]
     return found, constants
@@ -63,7 +63,7 @@ def scores_over_seeds(seeds: Sequence[Sequence[Compared]], chance: Chance) -> Sc
     """Every score, averaged over the seeds that were trained `(1 + samples,)`: draws take images and seeds, the same for every row."""
     samples, _, seed = chance
     weights, chosen = draws(len(seeds[0]), samples, seed), draws(len(seeds), samples, seed + 1)
-    each = [instance_scores(images, weights) for images in seeds]
+    each = [{metric: _where_known(values) for metric, values in instance_scores(images, weights).items()} for images in seeds]
     return {metric: (chosen * np.stack([part[metric] for part in each], axis=1)).sum(1) for metric in each[0]}
 
 
@@ -91,22 +91,25 @@ def class_table(maps: Mapping[str, Sequence[Compared]], classes: Sequence[str], 
     for k, name in enumerate(classes):
         if all(np.isfinite(values[0, k]) for values in found.values()):
             rows |= {f"{name}, {row.upper()}": {"iou_class": _where_known(values[:, k])} for row, values in found.items()}
-    rows |= {f"all classes, {row.upper()}": {"iou_class": mean_of_known(values)} for row, values in found.items()}
+    rows |= {f"all classes, {row.upper()}": {"iou_class": _where_known(mean_of_known(values))} for row, values in found.items() if rows}
     pairs = [(f"{name}, IAM", f"{name}, PRM") for name in (*classes, "all classes") if f"{name}, IAM" in rows]
     return summarise(rows, chance[1]), compare(rows, pairs, chance[1])
 
 
 def worst_class(rows: Mapping[str, Any], comparisons: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of `class_table` the class on which IAMs gain least over PRMs, as rows `iam` and `prm`: a claim on every class stands or falls with it."""
+    """Of `class_table` the class on which IAMs gain least over PRMs, as rows `iam` and `prm`: a claim on every class stands or falls with it.
+    Nothing where no class has maps."""
     gaps = {key: values["iou_class"]["mean"] for key, values in comparisons.items() if " - " in key and not key.startswith("all classes")}
+    if not gaps:
+        return {}, {}
     name = min(gaps, key=gaps.__getitem__).split(", IAM")[0]
     renamed = {f"iam {sign} prm": comparisons[f"{name}, IAM {sign} {name}, PRM"] for sign in "-/"}
     return {row: rows[f"{name}, {row.upper()}"] for row in ("prm", "iam")}, renamed
 
 
 def _where_known(values: np.ndarray) -> np.ndarray:
-    """Draws in which a class has no map take the mean of the others: they say nothing about it."""
-    return np.where(np.isnan(values), np.nanmean(values), values)
+    """Draws without any map of a class, or any truth, take the estimate from all images: they say nothing about it."""
+    return np.where(np.isnan(values), values[0], values)
 
 
 def _values(seeds: Sequence[Sequence[Rated]]) -> np.ndarray:

@@ -37,6 +37,7 @@ def score_windows(features: Tensor, weight: Tensor, bias: Tensor, boxes: Tensor)
     height, width = features.shape[2:]
     integral = torch.nn.functional.pad(features.cumsum(2).cumsum(3), (1, 0, 1, 0))
     x0, y0, x1, y1 = ((boxes[:, i] * n).round().long() for i, n in enumerate((width, height, width, height)))
+    x0, y0 = x0.clamp(max=width - 1), y0.clamp(max=height - 1)   # a thin box at the border covers its last cell
     x1, y1 = x1.maximum(x0 + 1), y1.maximum(y0 + 1)
     total = integral[:, :, y1, x1] - integral[:, :, y0, x1] - integral[:, :, y1, x0] + integral[:, :, y0, x0]
     pooled = (total / ((x1 - x0) * (y1 - y0))).transpose(1, 2)   # (B, N, D)
