@@ -86,6 +86,7 @@ def test_present_by_hand() -> None:
     maps = plain((0, 1, 1, 5.0), (0, 1, 6, 3.0), (0, 4, 3, 4.0), (1, 2, 2, 2.0), (1, 4, 6, -0.5), ground=-9.0)
     maps[0, 0, 0, 4] = -0.5   # a peak below 0, which lowers the score alone
     assert [places(present(n)(maps)) for n in (1, 2, 9)] == [[(0, 0, 1, 1)], [(0, 0, 1, 1), (0, 0, 4, 3)], [(0, 0, 1, 1), (0, 0, 1, 6), (0, 0, 4, 3)]]
+    assert places(labelled(torch.tensor([[True, True]]), 9)(maps)) == places(present(9)(maps))   # in training too
     assert present(9)(maps).value.tolist() == [5, 3, 4] and peak_stimulation(maps)[0, 1] < 0
 
 

@@ -43,7 +43,7 @@ LESSONS = [lesson(seed) for seed in range(5)]
 
 def trained(folder: Path, k: int = 5, seed: int = 0, given: list[Lesson] = LESSONS, fingerprint: str = "f", **changes: Any) -> tuple[list[dict[str, Any]], ExtentFilling]:
     filling = toy_filling().requires_grad_(True)
-    torch.manual_seed(folder.name.__hash__() % 1000)   # whatever a new process starts with
+    torch.manual_seed(sum(map(ord, folder.name)))   # whatever a new process starts with
     rows = train_filling(filling, given, k, replace(SMALL, **changes), seed, folder / "checkpoint.pt", fingerprint, "toy, k5")
     return rows, filling
 
@@ -57,14 +57,13 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
-    """The prms and targets of every batch."""
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
+    """Every batch."""
     found, real = [], module.batch_of
 
     def watched(*arguments: Any) -> Batch | None:
-        batch = real(*arguments)
-        found.append((batch.prms, batch.targets))
-        return batch
+        found.append(real(*arguments))
+        return found[-1]
 
     monkeypatch.setattr(module, "batch_of", watched)
     return found
@@ -125,18 +124,28 @@ def test_rows_and_the_fall_of_the_rate(tmp_path: Path, monkeypatch: pytest.Monke
     assert np.allclose(rates, [[0.02 * (1 - n / 6) ** 0.9] for n in range(6)])
 
 
-def test_every_lesson_once_a_pass_in_another_order(tmp_path: Path, drawn: list) -> None:
+def test_the_first_loss_and_the_statistics(tmp_path: Path, drawn: list[Batch]) -> None:
+    """Each peak with the trunk's maps of its own image, batch normalisation as in training."""
+    rows, filling = trained(tmp_path)
+    first, fresh = drawn[0], toy_filling().train()
+    assert first.image.tolist() == [0, 0, 1, 1]
+    assert rows[0]["loss"] == pytest.approx(filling_loss(fresh(first.prms, first.levels, first.image), first).item(), abs=1e-5)
+    assert rows[0]["loss"] != pytest.approx(filling_loss(fresh(first.prms, first.levels, first.image.flip(0)), first).item(), abs=1e-3)
+    assert filling.encoder[0][1].num_batches_tracked == 6
+
+
+def test_every_lesson_once_a_pass_in_another_order(tmp_path: Path, drawn: list[Batch]) -> None:
     trained(tmp_path, k=1, passes=2)
     known = {bytes(one.prms.float().numpy().tobytes()): one.id for one in LESSONS}
-    seen = [known[prms[i:i + 2].numpy().tobytes()] for prms, _ in drawn for i in range(0, len(prms), 2)]
+    seen = [known[prms[i:i + 2].numpy().tobytes()] for prms in (batch.prms for batch in drawn) for i in range(0, len(prms), 2)]
     assert sorted(seen[:5]) == sorted(seen[5:]) == list("01234") and seen[:5] != seen[5:]
 
 
-def test_draws_differ_between_passes_and_repeat_with_the_seed(tmp_path: Path, drawn: list) -> None:
+def test_draws_differ_between_passes_and_repeat_with_the_seed(tmp_path: Path, drawn: list[Batch]) -> None:
     def targets(name: str, seed: int, k: int) -> list[Tensor]:
         drawn.clear()
         trained(tmp_path / name, k, seed, LESSONS[:1], passes=6)
-        return [target for _, target in drawn]
+        return [batch.targets for batch in drawn]
 
     first, again, other, best = targets("a", 3, 5), targets("b", 3, 5), targets("c", 4, 5), targets("d", 3, 1)
     assert len({one.numpy().tobytes() for one in first}) > 2
@@ -184,7 +193,7 @@ def test_what_was_interrupted_ends_as_if_it_were_not(tmp_path: Path, monkeypatch
     assert not filling.training and not any(p.requires_grad for p in filling.parameters())
 
 
-def test_a_checkpoint_of_something_else_is_forgotten(tmp_path: Path, drawn: list) -> None:
+def test_a_checkpoint_of_something_else_is_forgotten(tmp_path: Path, drawn: list[Batch]) -> None:
     rows, whole = trained(tmp_path / "a")
     trained(tmp_path / "b", fingerprint="other", seed=3)
     drawn.clear()

@@ -24,7 +24,7 @@ SIDE = TRAINING.map_side
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Path]:
     folder = tmp_path_factory.mktemp("iam")
-    dataset = toy_dataset(folder / "data", train=6, val=1, test=1)
+    dataset = toy_dataset(folder / "data", train=7, val=1, test=1)
     return dataset, toy_proposals(dataset, folder / "proposals", ("train",))
 
 
@@ -82,7 +82,7 @@ def test_peaks_of_labels_alone_and_what_the_trunk_made_of_the_images(data: tuple
     assert [lesson.id for lesson in found["matching"]] == [s.id for s in samples] and [lesson.labels for lesson in found["matching"]] == [s.labels for s in samples]
     for lesson, sample in zip(found["matching"], samples, strict=True):
         seen = look(toy_fcn(), [sample.photo()], TRAINING.side, SIDE, present(2))   # nothing but the labelled is there to be seen
-        assert [toy_fcn().classes[k] for k in seen.peaks.label] == sorted(sample.labels, key=toy_fcn().classes.index)
+        assert sorted({toy_fcn().classes[k] for k in seen.peaks.label}) == list(sample.labels) and len(seen.peaks) == len(lesson.prms)
         expected = seen.prms / seen.prms.amax((1, 2), keepdim=True)
         assert lesson.prms.dtype == torch.half and torch.allclose(lesson.prms.float(), expected, atol=2e-3)
         assert [level.shape for level in lesson.levels] == [(d, 8, 8) for d in DEPTHS]
@@ -99,6 +99,13 @@ def test_only_labelled_peaks_count(data: tuple[Dataset, Path]) -> None:
     inside = masks_of(taught[1])[taught[1].places[0, 0]]
     truth = squared(torch.from_numpy(both.mask("class_masks") == 2)[None], SIDE)[0]
     assert (inside & truth).sum() / (inside | truth).sum() > 0.45   # the green object, or its upper half, or its rows
+
+
+def test_at_most_so_many_peaks_of_a_class(data: tuple[Dataset, Path], found: dict[str, list[Lesson]]) -> None:
+    """The last image has two red objects."""
+    last = data[0].split("train")[6:]
+    few, = lessons(toy_fcn(), last, open_proposals(data[1], "train"), replace(FILLING, peaks=1), TRAINING)
+    assert [len(one.prms) for one in found["matching"]] == [1, 1, 1, 2, 2, 2, 2] and len(few.prms) == 1
 
 
 def test_where_the_square_shows_the_image(data: tuple[Dataset, Path], found: dict[str, list[Lesson]]) -> None:
@@ -143,7 +150,7 @@ def test_an_image_without_proposals_that_hold_enough(data: tuple[Dataset, Path],
 
 def test_no_image_has_a_peak(data: tuple[Dataset, Path]) -> None:
     samples: list[Sample] = data[0].split("train")
-    with pytest.raises(Problem, match="toy: none of the 6 training images has a peak of one of its labels; train the classifier longer") as caught:
+    with pytest.raises(Problem, match="toy: none of the 7 training images has a peak of one of its labels; train the classifier longer") as caught:
         lessons(toy_fcn(bias=-50), samples, open_proposals(data[1], "train"), FILLING, TRAINING)
     assert is_one_sentence(caught.value)
 

@@ -53,7 +53,7 @@ class Stage:
 
     def _train_filling(self, module: Any, given: Any, k: int, *rest: Any) -> Any:
         name = rest[-1].removeprefix("toy, ")
-        assert name.startswith(f"k{k}_seed")
+        assert name.removesuffix("_unseen") == f"k{k}_seed{rest[1]}"
         self.trained.append(name)
         self.images[name] = [lesson.id for lesson in given]
         return self.real["train_filling"](module, given, k, *rest)
@@ -88,6 +88,7 @@ def test_weights_and_curves_and_nothing_else(stage: Stage) -> None:
     path = stage.folder / "toy" / "k3_seed0" / "weights.safetensors"
     header = read_filling(path)
     facts = header.pop("facts")
+    assert facts["fingerprint"] != read_filling(stage.folder / "toy" / "k1_seed0" / "weights.safetensors")["facts"]["fingerprint"]
     assert header == {"network": "toy", "depths": [6, 8, 8], "channels": 4, "width": 6, "r": 3, "side": 64, "map_side": 32}
     assert facts["k"] == 3 and len(facts["fingerprint"]) == 64 and load_filling(path, "toy").r == 3
     rows = list(csv.DictReader((stage.logs / "toy" / "k3_seed0.csv").open()))
