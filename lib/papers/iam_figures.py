@@ -22,7 +22,7 @@ def instance_grid(of: Trained, samples: Sequence[Sample], least: float) -> Figur
     """Figures 1 and 6: peaks, the maximum of the peak response maps and of the activation maps, instance masks by IAM-S5 and PRM, truth."""
     job = FillingJob(MAIN, of.network.seeds[0])
     rows = [_row(of, scene, job, least) for scene in scenes(of, samples, [job], "figures")]
-    return picture_grid(rows, COLUMNS, [" ".join(dict.fromkeys(sample.labels)) for sample in samples])
+    return picture_grid(rows, COLUMNS, ["\n".join(dict.fromkeys(sample.labels)) for sample in samples])
 
 
 def field_grid(of: Trained, samples: Sequence[Sample], columns: int = 2) -> Figure:

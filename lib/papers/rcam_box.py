@@ -25,10 +25,14 @@ def windows() -> Tensor:
     return torch.tensor(found + [(0.0, 0.0, 1.0, 1.0)])
 
 
-def around_segments(photo: Image.Image) -> Tensor:
-    """Boxes `(N, 4)` around segment proposals, as shares of the image; the whole image is the last one. Boxes that are alike count once."""
+def around_segments(photo: Image.Image, least_side: float) -> Tensor:
+    """Boxes `(N, 4)` around segment proposals, as shares of the image; the whole image is the last one. Boxes that are alike count once.
+
+    Small ones are left out: the classifier is surest of the most telling part.
+    """
     small = shrunk(photo, SEGMENTS)
     boxes = np.unique(boxes_around(proposals(small)), axis=0) / np.array([small.width, small.height] * 2)
+    boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= least_side).all(1)]
     return torch.cat([torch.from_numpy(boxes).float().reshape(-1, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0]])])
 
 
@@ -62,7 +66,7 @@ def rcam_box(network: Network, photos: Sequence[Image.Image], settings: RcamSett
     features = network.activations(pixels, [network.features])[network.features]
     chosen = []
     for photo, seen in zip(photos, features):
-        candidates = (around_segments(photo) if settings.boxes.source == "proposals" else windows()).to(features.device)
+        candidates = (around_segments(photo, settings.boxes.least_side) if settings.boxes.source == "proposals" else windows()).to(features.device)
         chosen.append(choose_boxes(score_windows(seen[None], *network.classifier, candidates)[0], candidates, settings.boxes))
     crops = [_crop(photo, box) for photo, boxes in zip(photos, chosen) for box in boxes]
     maps = iter(torch.cat([rcam(network, crops[i:i + len(photos)], settings).maps["rcam"] for i in range(0, len(crops), len(photos))]))
@@ -73,6 +77,8 @@ def _paste(parts: list[tuple[list[float], Tensor]]) -> Tensor:
     canvas = torch.zeros(1, SIDE, SIDE)
     for box, heat in parts:
         x0, y0, x1, y1 = (round(v * SIDE) for v in box)
+        x0, y0 = min(x0, SIDE - 1), min(y0, SIDE - 1)
+        x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
         resized = torch.nn.functional.interpolate(heat[None], (y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0]
         canvas[:, y0:y1, x0:x1] = canvas[:, y0:y1, x0:x1].maximum(resized)
     return canvas

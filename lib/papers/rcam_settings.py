@@ -8,9 +8,10 @@ from lib.strict import bounded
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """Boxes of rCAM_Box: around segment proposals, or windows of a grid; how many are kept, non-maximum suppression, the least score, the
-    enlargement."""
+    """Boxes of rCAM_Box: around segment proposals whose sides are at least `least_side` of the image's, or windows of a grid; how many are
+    kept, non-maximum suppression, the least score, the enlargement."""
     source: Literal["proposals", "windows"] = bounded()
+    least_side: float = bounded(0, 1)
     count: int = bounded(1, 100)
     overlap: float = bounded(0, 1)
     least_score: float = bounded(0, 1)

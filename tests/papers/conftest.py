@@ -73,7 +73,7 @@ def photos() -> list[Image.Image]:
 def settings() -> RcamSettings:
     return RcamSettings(sizes=(64, 128), guide_stride=8, components=3, max_lag=0.5, lag_components=1, window="radius", eps=0.02,
                         crf=CrfSettings(160, 10, 3, 1, 0.5, 2), crf_cited=CrfSettings(160, 3, 3, 5, 3, 2),
-                        boxes=BoxSettings(source="windows", count=2, overlap=0.4, least_score=0.1, margin=0.1), googlenet_tail="dilated")
+                        boxes=BoxSettings(source="windows", least_side=0.0, count=2, overlap=0.4, least_score=0.1, margin=0.1), googlenet_tail="dilated")
 
 
 @pytest.fixture(scope="session")

@@ -59,13 +59,13 @@ SCORES = torch.tensor([0.9, 0.8, 0.5, 0.7, 0.2])   # overlaps with the first: 0.
 
 
 @pytest.mark.parametrize("chosen, expected", [
-    (BoxSettings(source="windows", count=9, overlap=0.5, least_score=0.0, margin=0.0), [0, 3, 2, 4]),
-    (BoxSettings(source="windows", count=9, overlap=0.3, least_score=0.0, margin=0.0), [0, 2, 4]),
-    (BoxSettings(source="windows", count=9, overlap=0.8, least_score=0.0, margin=0.0), [0, 1, 3, 2, 4]),   # equal to the limit is kept
-    (BoxSettings(source="windows", count=2, overlap=0.5, least_score=0.0, margin=0.0), [0, 3]),
-    (BoxSettings(source="windows", count=1, overlap=0.5, least_score=0.0, margin=0.0), [0]),
-    (BoxSettings(source="windows", count=9, overlap=0.5, least_score=0.6, margin=0.0), [0, 3]),
-    (BoxSettings(source="windows", count=9, overlap=0.5, least_score=0.99, margin=0.0), [0]),               # the best one always
+    (BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.5, least_score=0.0, margin=0.0), [0, 3, 2, 4]),
+    (BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.3, least_score=0.0, margin=0.0), [0, 2, 4]),
+    (BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.8, least_score=0.0, margin=0.0), [0, 1, 3, 2, 4]),   # equal to the limit is kept
+    (BoxSettings(source="windows", least_side=0.0, count=2, overlap=0.5, least_score=0.0, margin=0.0), [0, 3]),
+    (BoxSettings(source="windows", least_side=0.0, count=1, overlap=0.5, least_score=0.0, margin=0.0), [0]),
+    (BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.5, least_score=0.6, margin=0.0), [0, 3]),
+    (BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.5, least_score=0.99, margin=0.0), [0]),               # the best one always
 ], ids=["usual", "strict", "lax", "two", "one", "least score", "none good enough"])
 def test_non_maximum_suppression_by_hand(chosen: BoxSettings, expected: list[int]) -> None:
     assert overlap(*BOXES[:2].tolist()) == pytest.approx(0.8, abs=1e-6) and overlap(*BOXES[[0, 3]].tolist()) == pytest.approx(1 / 3)
@@ -73,12 +73,12 @@ def test_non_maximum_suppression_by_hand(chosen: BoxSettings, expected: list[int
 
 
 def test_equal_scores_keep_the_order_of_the_windows() -> None:
-    chosen = choose_boxes(torch.full((5,), 0.5), BOXES, BoxSettings(source="windows", count=2, overlap=0.5, least_score=0.0, margin=0.0))
+    chosen = choose_boxes(torch.full((5,), 0.5), BOXES, BoxSettings(source="windows", least_side=0.0, count=2, overlap=0.5, least_score=0.0, margin=0.0))
     assert np.allclose(chosen, BOXES[[0, 2]].tolist())
 
 
 def test_boxes_are_enlarged_inside_the_image() -> None:
-    half = BoxSettings(source="windows", count=1, overlap=0.5, least_score=0.0, margin=0.5)
+    half = BoxSettings(source="windows", least_side=0.0, count=1, overlap=0.5, least_score=0.0, margin=0.5)
     assert choose_boxes(SCORES[:1], torch.tensor([[0.2, 0.4, 0.6, 0.5]]), half)[0] == pytest.approx([0.1, 0.375, 0.7, 0.525])
     assert choose_boxes(SCORES[:1], torch.tensor([[0.0, 0.1, 0.9, 1.0]]), half)[0] == pytest.approx([0, 0, 1, 1])
 
@@ -109,7 +109,7 @@ def test_pasted_back_by_maximum(network, photos, settings, monkeypatch: pytest.M
 
 def test_the_whole_method(network, photos, settings) -> None:
     """Boxes from the largest scale's features; rCAM of every crop alone; maximum; stretched."""
-    s = replace(settings, boxes=BoxSettings(source="windows", count=3, overlap=0.3, least_score=0.0, margin=0.1))
+    s = replace(settings, boxes=BoxSettings(source="windows", least_side=0.0, count=3, overlap=0.3, least_score=0.0, margin=0.1))
     found = rcam_box(network, photos, s)
     assert found.shape == (4, 1, SIDE, SIDE)
     for i, photo in enumerate(photos):

@@ -22,7 +22,7 @@ def photo() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def boxes(photo: Image.Image) -> torch.Tensor:
-    return around_segments(photo)
+    return around_segments(photo, 0.0)
 
 
 def test_boxes_are_shares_of_the_image(boxes: torch.Tensor) -> None:
@@ -35,22 +35,22 @@ def test_boxes_are_shares_of_the_image(boxes: torch.Tensor) -> None:
 
 def test_larger_photographs_are_shrunk_first(photo: Image.Image, boxes: torch.Tensor) -> None:
     """Four times as large, more than segments are found at: the same blobs."""
-    found = around_segments(photo.resize((600, 400), Image.Resampling.NEAREST))
+    found = around_segments(photo.resize((600, 400), Image.Resampling.NEAREST), 0.0)
     assert found.max() <= 1
     for blob in BLOBS:
         assert (found * torch.tensor([150, 100, 150, 100]) - torch.tensor(blob)).abs().amax(1).min() <= 2
 
 
 def test_nothing_to_tell_apart() -> None:
-    assert around_segments(Image.new("RGB", (40, 30), (9, 99, 9)))[-1:].tolist() == [[0, 0, 1, 1]]
-    assert around_segments(Image.new("RGB", (1, 1), (9, 99, 9))).shape[1] == 4
+    assert around_segments(Image.new("RGB", (40, 30), (9, 99, 9)), 0.0)[-1:].tolist() == [[0, 0, 1, 1]]
+    assert around_segments(Image.new("RGB", (1, 1), (9, 99, 9)), 0.0).shape[1] == 4
 
 
 def test_the_settings_say_where_boxes_come_from(network, settings, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     own = replace(settings, boxes=replace(settings.boxes, source="proposals"))
     found, plain = rcam_box(network, [photo], own), rcam_box(network, [photo], settings)
     assert found.shape == (1, 1, SIDE, SIDE) and found.min() == 0 and found.max() == 1 and not torch.allclose(found, plain, atol=0.01)
-    monkeypatch.setattr(module, "windows", lambda: around_segments(photo))
+    monkeypatch.setattr(module, "windows", lambda: around_segments(photo, 0.0))
     assert torch.equal(rcam_box(network, [photo], settings), found)
 
 
