@@ -43,7 +43,8 @@ def run(method: str, tier: str, network: str, dataset: Dataset, samples: Sequenc
         words = [sys.executable, "-m", "lib.papers.comparison", method, tier, network, folder, str(dataset.folder), *(sample.id for sample in samples)]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
         if done.returncode:
-            raise Problem(f"comparison: {method} on {network} failed: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, perhaps for want of memory"]
+            raise Problem(f"comparison: {method} on {network} failed: {said[-1]}")
         facts = json.loads(done.stdout.splitlines()[-1])
         parts = [np.load(Path(folder) / f"{sample.id}.npz") for sample in samples]
         labels = [_renumbered(part["labels"], facts["classes"], dataset.classes) for part in parts] if facts["classes"] else None

@@ -14,7 +14,8 @@ APART = 4   # places of the encoded map between the two arrows of a pair
 
 
 def boundary_table(of: Trained, samples: Sequence[Sample], chance: tuple[int, float, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Share of opposed pairs of arrows in percent, across boundaries and inside one object; over images that have both kinds."""
+    """Share of opposed pairs of arrows in percent, across boundaries and inside one object; over images that have both kinds;
+    nothing where none has."""
     job, found = FillingJob(MAIN, of.network.seeds[0]), []
     for scene in scenes(of, samples, [job], "arrows at boundaries"):
         arrows, (x, y) = field(of, scene, job)
@@ -22,7 +23,9 @@ def boundary_table(of: Trained, samples: Sequence[Sample], chance: tuple[int, fl
         across, inside = opposed(arrows, scene.numbers[rows, columns])
         if len(across) and len(inside):
             found.append((100 * across.mean(), 100 * inside.mean()))
-    values = np.array(found).reshape(-1, 2)
+    if not found:
+        return {}, {}
+    values = np.array(found)
     weights = draws(len(values), chance[0], chance[2])
     scored: dict[str, Scores] = {row: {"opposed": weights @ column} for row, column in zip(("across", "inside"), values.T)}
     return summarise(scored, chance[1]), compare(scored, [("across", "inside")], chance[1])

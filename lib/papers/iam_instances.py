@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
+from scipy.ndimage import label
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.data.shrunk import shrunk
-from lib.metrics.localisation import boxes_of
+from lib.metrics.localisation import NEIGHBOURS, boxes_of
 from lib.papers.box_masks import best_proposal, boxes_around, ellipse, rectangle
 from lib.papers.iam import Seen, refined, responses, unsquared
 from lib.papers.iam_settings import IamSettings
@@ -92,10 +93,11 @@ def cam_boxes(seen: Seen, shape: tuple[int, int], share: float) -> tuple[np.ndar
     for k in ((seen.scores[0] > 0) & (seen.maps[0].amax((1, 2)) > 0)).nonzero()[:, 0].tolist():
         heat = unsquared(seen.maps[0, k:k + 1].cpu(), *shape)[0].clamp(min=0).numpy()
         heat /= max(float(heat.max()), 1e-12)
-        for box in boxes_of(heat > share, "all"):
+        pieces, _ = label(heat > share, structure=NEIGHBOURS)   # numbered in the order of their boxes
+        for number, box in enumerate(boxes_of(heat > share, "all"), start=1):
             boxes.append(box)
             classes.append(k)
-            scores.append(float(seen.scores[0, k].sigmoid()) * float(heat[box[1]:box[3], box[0]:box[2]].max()))
+            scores.append(float(seen.scores[0, k].sigmoid()) * float(heat[pieces == number].max()))
     return np.array(boxes, dtype=int).reshape(-1, 4), np.array(classes, dtype=int), np.array(scores)
 
 

@@ -17,6 +17,7 @@ from lib.papers.iam import Seen, activate, look, present
 from lib.papers.iam_instances import SIDE, by_convcrf, iam_instances, prm_instances
 from lib.papers.iam_jobs import MAIN
 from lib.papers.iam_rows import Trained
+from lib.problem import Problem
 from lib.progress import progress
 from lib.training.batches import square
 
@@ -55,7 +56,10 @@ def peaks_at_once(of: Trained, samples: Sequence[Sample], number: int, chance: t
     device, measured = next(of.fcn.parameters()).device, []
     for sample in progress(samples, f"{number} peaks at once and one by one"):
         rgb = square(sample.photo(), of.network.filling.side)[None].to(device, memory_format=torch.channels_last)
-        measured.append(prm_speed.measure(of.fcn, rgb, top_peaks(of.fcn.score_maps(rgb), number)))
+        peaks = top_peaks(of.fcn.score_maps(rgb), number)
+        if len(peaks) < number:
+            raise Problem(f'The image "{sample.id}" has {len(peaks)} peaks where {number} are to be timed; ask for fewer.')
+        measured.append(prm_speed.measure(of.fcn, rgb, peaks))
     weights = draws(len(measured), chance[0], chance[2])
     names = {"one_pass": (f"{number} peaks in one pass", "one pass: down"),
              "one_by_one": (f"{number} peaks, one backward pass each", "one backward pass each: all of them")}

@@ -43,7 +43,7 @@ def _of_scene(of: Trained, scene: Scene, ks: Sequence[int]) -> list[tuple[str, f
     place = torch.where(own & (share > 0), share, -1)
     for name, score in rankings(of.settings).items():
         order = score(maps, masks, edges, told).argsort(dim=1, descending=True, stable=True)
-        for p in (place.amax(1) > 0).nonzero()[:, 0].tolist() if len(truth) else ():
+        for p in (place.amax(1) > 0).nonzero()[:, 0].tolist() if len(truth) and len(masks) else ():
             for k in ks:
                 best = order[p, :k]
                 rows.append((f"{name}, k = {k}", 100 * float(overlap[best, place[p].argmax()].mean()), 100 * float(area[best].mean())))

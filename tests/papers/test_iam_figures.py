@@ -34,7 +34,7 @@ def test_instance_grid(of: Trained) -> None:
     for least in (0.0, 1e9):
         figure = instance_grid(of, samples, least)
         assert len(figure.axes) == 2 * len(COLUMNS) and [axis.get_title() for axis in figure.axes[:6]] == list(COLUMNS)
-        assert [figure.axes[i].get_ylabel() for i in (0, 6)] == [" ".join(sample.labels) for sample in samples]
+        assert [figure.axes[i].get_ylabel() for i in (0, 6)] == ["\n".join(sample.labels) for sample in samples]
         pictures.append([np.asarray(axis.images[0].get_array()) for axis in figure.axes])
     same = [np.array_equal(*both) for both in zip(*pictures)]
     assert [same[i] for i in (0, 1, 2, 5, 6, 7, 8, 11)] == [True] * 8 and not same[4] and not same[10]   # PRM's masks are gone
