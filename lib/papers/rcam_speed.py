@@ -36,7 +36,7 @@ def _measure_here(name: str, path: Path) -> dict[str, float]:
     settings = load_params().rcam
     network, photo = open_network(name, settings), read_rgb(path)
     rows = _median(lambda: rcam(network, [photo], settings))
-    memory = _peak_mb()
+    memory = peak_mb()
     with torch.inference_mode():
         names = network.responses[settings.guide_stride]
         seen = network.activations(to_batch([photo], settings.sizes[-1]), names)
