@@ -32,7 +32,7 @@ def test_tiers_in_order_and_never_smoke(tmp_path: Path, metrics: Build, stored: 
     assert "| CAM₁ | — | 0.682 | 0.59 [0.57, 0.61] | 0.566 | — | 0.298 |" in mirror
     assert "| CAM₁ | 0.59 [0.57, 0.61] |" in collage and "paper |" not in collage
     assert "![A](reports/mirror/figures/a.png)" in mirror and "b.png" not in text
-    assert "Claims on this tier: 0 hold, 0 fail, 0 unclear, 82 not run ([all tables and claims](reports/mirror/README.md))." in mirror
+    assert "Claims on this tier: 0 hold, 0 fail, 0 unclear, 83 not run ([all tables and claims](reports/mirror/README.md))." in mirror
 
 
 def test_dcsm_follows_with_its_maps(tmp_path: Path, metrics: Build, stored: Store) -> None:

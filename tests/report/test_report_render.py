@@ -38,7 +38,7 @@ def test_header_and_order(page: str) -> None:
 def test_claims_with_networks_side_by_side(page: str) -> None:
     assert "| claim | where | paper | net | net: verdict | big | big: verdict |" in page
     assert ("| rCAM₁ beats CAM₁ (ODS) | rcam, section 4.3, table 1 | 0.051 | 0.031 [0.024, 0.038] | holds | — | not run |") in page
-    assert "1 hold, 0 fail, 0 unclear, 96 not run ([claims.json](claims.json))" in page   # 15 claims for 2 networks, 67 others
+    assert "1 hold, 0 fail, 0 unclear, 97 not run ([claims.json](claims.json))" in page   # 15 claims for 2 networks, 68 others
     assert "### Claims not run" in page and 'table "shape_component" of notebook rcam was not run' in page
 
 
@@ -56,7 +56,7 @@ def test_notebook_section(page: str) -> None:
 def test_claims_file(tmp_path: Path, page: str) -> None:
     records = json.loads((tmp_path / "mirror" / "claims.json").read_text(encoding="utf-8"))
     assert {r["id"]: r["verdict"] for r in records}["rcam.rcam1_beats_cam1_ods@pascal_s/net"] == "holds"
-    assert len({r["id"] for r in records}) == len(records) == 97
+    assert len({r["id"] for r in records}) == len(records) == 98
 
 
 def test_the_same_results_give_the_same_page(tmp_path: Path, page: str) -> None:
@@ -67,7 +67,7 @@ def test_the_same_results_give_the_same_page(tmp_path: Path, page: str) -> None:
 def test_nothing_run(tmp_path: Path) -> None:
     render("paper", tmp_path, expected=["rcam"])
     page = (tmp_path / "paper" / "README.md").read_text(encoding="utf-8")
-    assert "- images: —" in page and "## rcam\n\nNot run in this tier.\n" in page and "0 hold, 0 fail, 0 unclear, 82 not run" in page
+    assert "- images: —" in page and "## rcam\n\nNot run in this tier.\n" in page and "0 hold, 0 fail, 0 unclear, 83 not run" in page
 
 
 def test_a_damaged_file_is_named_and_nothing_is_written(tmp_path: Path, metrics: Build, stored: Store) -> None:
