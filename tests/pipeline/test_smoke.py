@@ -219,9 +219,9 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
     again = dvc(project, "repro")
     assert again.status == 0 and again.stages == [] and "Data and pipelines are up to date." in again.output
     assert {p: p.stat().st_mtime_ns for p in (project / "reports" / "smoke").rglob("*")} == before
-    if again.seconds > 12:   # the machine may have been busy
+    if again.seconds > 16:   # the machine may have been busy
         again = dvc(project, "repro")
-    assert again.seconds <= 12
+    assert again.seconds <= 16
 
 
 def test_a_parameter_runs_again_what_uses_it(copy: Path) -> None:
@@ -239,8 +239,8 @@ def test_other_parameters(copy: Path) -> None:
     for edits, stages in (
             ([(r"^seed: 0$", "seed: 1")], {"data@smoke", "dcsm_train@smoke", *RCAM, *FROM_MAPS, *CSOA, *IAM, "iam_train@smoke"}),
             ([(r"^  eps: 0.01$", "  eps: 0.02"), (r"^  numbers: .*$", "  numbers: [0, 2]")], {*RCAM, "dcsm_top_n@smoke", "comparison@smoke"}),
-            ([(r"^  alpha_simonyan: .*$", "  alpha_simonyan: 7.5"), (r"side: 96, ratios", "side: 128, ratios")],
-             {*FROM_MAPS, "dcsm_train@smoke", "comparison@smoke", "iam_train@smoke"}),
+            ([(r"^  alpha_simonyan: .*$", "  alpha_simonyan: 7.5"), (r"lite0: \{side: 96, ratios", "lite0: {side: 128, ratios")],
+             {*FROM_MAPS, "dcsm_train@smoke", "comparison@smoke"}),
             ([(r"^  gamma: 0.1$", "  gamma: 0.2"), (r"^  chosen: .*$", "  chosen: 0.7")], {"csoa_train@smoke"}),   # notebooks by what it leaves
             ([(r"^  wide: \d+", "  wide: 14"), (r"box_images: 2,", "box_images: 1,")], {"dcsm_maps@smoke", "rcam@smoke", "dcsm@smoke"}),   # dcsm stands in rCAM's table 2
             ([(r"^    data: \{collage: \{train: 600", "    data: {collage: {train: 601"), (r"^mirror: [^ ]*", "mirror: elsewhere")], set())):
