@@ -21,7 +21,7 @@ from lib.paths import ROOT
 pytestmark = pytest.mark.slow
 NET = "efficientnet_lite0"
 STEPS = {"g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam", "rcam_cited"}
-ALIKE = ("dcsm_alpha", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")   # notebooks that differ from dcsm_layers in their rows alone
+ALIKE = ("dcsm_alpha", "dcsm_scales", "dcsm_top_n", "dcsm_backprop", "iam_sampling")   # notebooks that differ from dcsm_layers, or iam, in rows alone
 IMAGES = {"rcam": 6, "dcsm": 3} | dict.fromkeys(FROM_CSOA, 12) | dict.fromkeys(("iam", "iam_sampling", "iam_transfer"), 4)   # of every other notebook: 2
 SHARES = ("ois", "ods", "ods_mean_f", "mae")   # of 1; other metrics are percentages
 UNBOUNDED = ("gain", "proposals", "memory", "whole_ms", "down_ms")
