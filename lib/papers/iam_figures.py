@@ -29,7 +29,7 @@ def field_grid(of: Trained, samples: Sequence[Sample], columns: int = 2) -> Figu
     """Figure 5: the direction in which each pixel is filled, as arrows on the photograph; an arrow points to the neighbour it takes from."""
     job = FillingJob(MAIN, of.network.seeds[0])
     rows = -(-len(samples) // columns)
-    figure = Figure(figsize=(9.6, 4.9 * rows), layout="constrained")
+    figure = Figure(figsize=(7.4, 3.8 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, scene in zip(axes, scenes(of, samples, [job], "filling weights")):
         _draw_field(axis, scene, *field(of, scene, job))

@@ -98,8 +98,9 @@ def class_table(maps: Mapping[str, Sequence[Compared]], classes: Sequence[str], 
 
 def worst_class(rows: Mapping[str, Any], comparisons: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of `class_table` the class on which IAMs gain least over PRMs, as rows `iam` and `prm`: a claim on every class stands or falls with it.
-    Nothing where no class has maps."""
-    gaps = {key: values["iou_class"]["mean"] for key, values in comparisons.items() if " - " in key and not key.startswith("all classes")}
+    A class in a single image has no interval, and no say. Nothing where no class has one."""
+    gaps = {key: values["iou_class"]["mean"] for key, values in comparisons.items()
+            if " - " in key and not key.startswith("all classes") and values["iou_class"]["low"] < values["iou_class"]["high"]}
     if not gaps:
         return {}, {}
     name = min(gaps, key=gaps.__getitem__).split(", IAM")[0]
