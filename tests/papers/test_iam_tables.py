@@ -132,7 +132,11 @@ def test_a_class_with_maps_of_one_kind_has_no_row() -> None:
 
 
 def test_the_class_that_gains_least() -> None:
-    rows, compared = worst_class(*class_table(MAPS, ["dog", "cat", "cow"], CHANCE))
+    scores, gaps = class_table(MAPS, ["dog", "cat", "cow"], CHANCE)
+    assert worst_class(scores, gaps) == ({}, {})   # every class is in one image: no interval
+    for values in gaps.values():
+        values["iou_class"]["low"] -= 1
+    rows, compared = worst_class(scores, gaps)
     assert set(rows) == {"prm", "iam"} and rows["iam"]["iou_class"]["mean"] == pytest.approx(55) and rows["prm"]["iou_class"]["mean"] == pytest.approx(50)
     assert {key: values["iou_class"]["mean"] for key, values in compared.items()} == pytest.approx({"iam - prm": 5, "iam / prm": 1.1})
 
