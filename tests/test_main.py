@@ -134,7 +134,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
     from lib.papers.dcsm_maps_settings import MapsImages, MapsRun
     from lib.params import load_params
 
-    monkeypatch.setattr("lib.paths.BUILD", build)
+    monkeypatch.setattr("lib.methods.BUILD", build)
     assert main(["evaluate", "dcsm", "--data", str(shapes), "--tier", "smoke", "--images", "2", "--json", str(tmp_path / "scores.json")]) == 0
     assert capsys.readouterr().out.startswith("efficientnet_lite0 on 2 images\ndcsm_no_crf ")
     found = json.loads((tmp_path / "scores.json").read_text())
@@ -163,7 +163,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
 def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, dataset: Path, build: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lib.paths.BUILD", tmp_path / "nothing is trained")
+    monkeypatch.setattr("lib.methods.BUILD", tmp_path / "nothing is trained")
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     assert main(words.format(data=dataset, weights=build / TRAINED).split()) == 1
     lines = capsys.readouterr().err.strip().splitlines()
@@ -173,7 +173,7 @@ def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, data
 
 @pytest.mark.parametrize("words, shown", [
     ([], ["segment dcsm photos/", "evaluate rcam --data", "data check", "examples:"]),
-    (["segment"], ["dcsm, rcam, rcam_box", "--tier TIER", "--weights WEIGHTS", "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
+    (["segment"], ["dcsm, iam, prm, rcam, rcam_box", "--tier TIER", "--weights WEIGHTS", "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
     (["evaluate"], ["dcsm (its table 6)", "--tier TIER", "--weights WEIGHTS", "--json JSON", "--split SPLIT", "95 % interval"]),
     (["data"], ["check", "collage", "mirror", "official"]),
     (["data", "collage"], ["--train TRAIN", "--seed SEED", "--single", "15 to 60 % of it"])])
