@@ -194,6 +194,7 @@ def test_claims_follow_the_contract(project: Path) -> None:
     assert {r["paper"] for r in judged} == {"rcam", "dcsm", "fcn_gbp", "csoa", "iam"}
     assert all((r["dataset"] == ("collage_single" if r["paper"] == "csoa" else "collage") or r["paper"] == "iam") and r["network"] == NET for r in judged)
     idle = {r["id"] for r in records if r["verdict"] == "not run" and r["paper"] != "rcam"}
+    idle.discard(f"iam.every_class@collage/{NET}")   # where no class has maps in more than one of so few images
     assert idle == {f"dcsm.dcsm_reaches_paper@collage/{NET}",   # the paper has no value for these images
                     *(f"csoa.position_{metric}@collage_single/{NET}" for metric in ("loc1", "loc5")),   # position 3-5 is not trained here
                     "iam.cub_error"}   # birds come with the tier paper
