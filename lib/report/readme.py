@@ -89,5 +89,6 @@ def _images(metrics: dict[str, Any], table: str, dataset: str) -> str:
     counts = metrics.get("counts", {}).get(dataset, {})
     own = {network: counts[f"images_{network}"] for network in metrics["results"][table][dataset] if f"images_{network}" in counts}
     if len(set(own.values())) < 2:
-        return f"{counts.get('images', next(iter(own.values()), metrics.get('n_images')))} images"
+        all = counts.get("images", next(iter(own.values()), metrics.get("n_images")))
+        return f"{counts.get('images_clean', all)} images"   # those whose instances can be trusted, where that is counted
     return ", ".join(f"{number} images for {network}" for network, number in own.items())
