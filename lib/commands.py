@@ -10,7 +10,7 @@ from PIL import Image
 from lib.data.images import read_rgb
 from lib.files import whole_file, write_json
 from lib.methods import Found, default_threshold, method_of, multi_label
-from lib.params import load_params
+from lib.params import load_params, tier_of
 from lib.paths import DATA
 from lib.problem import Problem, nearest
 from lib.progress import progress
@@ -47,8 +47,7 @@ def evaluate(args: argparse.Namespace) -> None:
     params = load_params()
     if args.method not in (known := ("rcam", "rcam_box", "dcsm", "csoa", "iam")):
         raise Problem(f'evaluate: there is no method "{args.method}"{nearest(args.method, known)}')
-    if args.tier not in params.tier:
-        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
+    tier_of(params, args.tier)   # a misspelt one is named before anything is read
     dataset = Dataset(args.data)
     samples = subset(dataset.split(args.split), args.images)
     network, facts, rows = _evaluators()[args.method](args, dataset, samples)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from lib.params import Params, load_params
+from lib.params import Params, load_params, tier_of
 from lib.paths import BUILD
 from lib.problem import Problem, nearest
 
@@ -70,9 +70,8 @@ def _single(samples: Sequence["Sample"], classes: Sequence[str]) -> list["Sample
 
 def _trained(args: argparse.Namespace, params: Params) -> tuple[str, str, list[int]]:
     """(data set, network, seeds) of the tier's table 1."""
-    if args.tier not in params.tier:
-        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
-    tables, runs = params.tier[args.tier].csoa, params.tier[args.tier].csoa_train.runs
+    tier = tier_of(params, args.tier)
+    tables, runs = tier.csoa, tier.csoa_train.runs
     network = args.network or tables.networks[0]
     if network not in runs[tables.dataset]:
         raise Problem(f'--network: CSoA is not trained with "{network}" in tier {args.tier}{nearest(network, runs[tables.dataset])}')

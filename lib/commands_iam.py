@@ -1,6 +1,6 @@
 """What `python -m lib segment prm`, `segment iam` and `evaluate iam` do."""
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from lib.methods import Found, Method
 from lib.papers.iam_settings import settings_of
-from lib.params import Params, load_params
+from lib.params import Params, load_params, tier_of
 from lib.paths import BUILD
 from lib.problem import Problem, nearest
 
@@ -45,12 +45,11 @@ def evaluate(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sa
     from lib.data.proposal_store import compute
     from lib.papers.iam_jobs import MAIN
     from lib.papers.iam_open import opened
-    from lib.papers.iam_rows import table_rows
+    from lib.papers.iam_rows import same_classes, table_rows
     from lib.papers.iam_tables import by_seed, table
-    from lib.papers.iam_rows import same_classes
 
-    params, chance = load_params(), load_params().bootstrap
-    network = _network(args, params)
+    params = load_params()
+    network, chance = _network(args, params), params.bootstrap
     run, build = params.tier[args.tier].iam_train, BUILD / args.tier
     of = opened(run, settings_of(params.iam_filling, params.iam), [network], args.data, build / "iam_train", build / "proposals")[network]
     same_classes(of.fcn, dataset)
@@ -83,15 +82,13 @@ def _trained(args: argparse.Namespace, params: Params) -> "tuple[Fcn, ExtentFill
     network = _network(args, params)
     folder, seeds = BUILD / args.tier / "iam_train" / network, params.tier[args.tier].iam_train.networks[network].seeds
     weights = args.weights or folder / FillingJob(MAIN, seeds[0]).name / "weights.safetensors"
-    header: Mapping = read_filling(weights)
+    header = read_filling(weights)
     return (load_fcn(folder / "weights.safetensors", network).to(device_here()), load_filling(weights, network).to(device_here()), header["side"],
             header["map_side"])
 
 
 def _network(args: argparse.Namespace, params: Params) -> str:
-    if args.tier not in params.tier:
-        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, params.tier)}')
-    networks = params.tier[args.tier].iam_train.networks
+    networks = tier_of(params, args.tier).iam_train.networks
     if args.network not in (None, *networks):
         raise Problem(f'--network: IAM is not trained with "{args.network}" in tier {args.tier}{nearest(args.network, networks)}')
     return args.network or next(iter(networks))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from lib.params import load_params
+from lib.params import load_params, tier_of
 from lib.paths import BUILD
 from lib.problem import Problem, nearest
 
@@ -69,9 +69,7 @@ def multi_label(args: argparse.Namespace) -> "Fcn":
     from lib.nets.fold import fold_normalisation
     from lib.papers.rcam_tables import default_device
 
-    if args.tier not in (tiers := load_params().tier):
-        raise Problem(f'--tier: there is no tier "{args.tier}"{nearest(args.tier, tiers)}')
-    name = args.network or next(iter(tiers[args.tier].dcsm_train.networks))
+    name = args.network or next(iter(tier_of(load_params(), args.tier).dcsm_train.networks))
     weights = args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors"
     return fold_normalisation(load_fcn(weights, args.network)).to(default_device())
 

@@ -58,6 +58,13 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
     return params
 
 
+def tier_of(params: Params, name: str) -> Tier:
+    """The tier that `--tier` names."""
+    if name not in params.tier:
+        raise Problem(f'--tier: there is no tier "{name}"{nearest(name, params.tier)}')
+    return params.tier[name]
+
+
 def _check_dcsm(params: Params) -> None:
     """What the method and its tables start from must be among the raw maps."""
     maps, method = params.dcsm_maps, params.dcsm

@@ -1,8 +1,6 @@
 """All methods of the suite on the same images, each in a process of its own: `python -m lib.papers.comparison METHOD TIER NETWORK FOLDER DATA ID...`."""
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +19,7 @@ from lib.memory import peak_mb
 from lib.metrics.bootstrap import Scores, draws
 from lib.metrics.fmeasure import Curves, curve
 from lib.metrics.miou import Confusions, confusion
-from lib.paths import ROOT
-from lib.problem import Problem
+from lib.own_process import answer_of
 from lib.report.figures import heat, photograph, picture_grid
 
 METHODS = ("rcam", "rcam_box", "dcsm", "csoa", "prm", "iam")
@@ -40,12 +37,8 @@ class Ran:
 def run(method: str, tier: str, network: str, dataset: Dataset, samples: Sequence[Sample]) -> Ran:
     """In a process of its own, so that its memory is its own and a cold start weighs on nobody else."""
     with TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "lib.papers.comparison", method, tier, network, folder, str(dataset.folder), *(sample.id for sample in samples)]
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, perhaps for want of memory"]
-            raise Problem(f"comparison: {method} on {network} failed: {said[-1]}")
-        facts = json.loads(done.stdout.splitlines()[-1])
+        words = [method, tier, network, folder, str(dataset.folder), *(sample.id for sample in samples)]
+        facts = answer_of("lib.papers.comparison", words, f"comparison: {method} on {network} failed")
         parts = [np.load(Path(folder) / f"{sample.id}.npz") for sample in samples]
         labels = [_renumbered(part["labels"], facts["classes"], dataset.classes) for part in parts] if facts["classes"] else None
         return Ran([part["heat"] for part in parts], labels, np.array(facts["seconds"]), facts["memory"])

@@ -3,13 +3,10 @@
 The way back for all candidates at once, from one forward pass, against a loop over classes that runs forward and back each time.
 """
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from lib.paths import ROOT
-from lib.problem import Problem
+from lib.own_process import answer_of
 from lib.timing import medians
 
 CLASSES = 8   # of the comparison
@@ -17,11 +14,7 @@ CLASSES = 8   # of the comparison
 
 def measure(weights: Path, photo: Path, side: int) -> dict[str, float]:
     """Medians in milliseconds."""
-    run = subprocess.run([sys.executable, "-m", "lib.papers.dcsm_speed", str(weights), str(photo), str(side)], cwd=ROOT, capture_output=True,
-                         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    if run.returncode:
-        raise Problem(f"the speed of {weights.parent.name} could not be measured: {run.stderr.strip().splitlines()[-1]}")
-    return json.loads(run.stdout)
+    return answer_of("lib.papers.dcsm_speed", [str(weights), str(photo), str(side)], f"the speed of {weights.parent.name} could not be measured")
 
 
 def _measure_here(weights: Path, path: Path, side: int) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """How long rCAM takes and how much memory: one image, in a process of its own. `python -m lib.papers.rcam_speed NETWORK PHOTO`."""
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,19 +7,14 @@ from statistics import median
 from time import perf_counter
 
 from lib.memory import peak_mb
-from lib.paths import ROOT
-from lib.problem import Problem
+from lib.own_process import answer_of
 
 REPEATS = 5
 
 
 def measure(network: str, photo: Path) -> dict[str, float]:
     """Medians in milliseconds of all seven rows, and of the components of S₂ by subspace iteration and by a full SVD; peak memory in MB."""
-    run = subprocess.run([sys.executable, "-m", "lib.papers.rcam_speed", network, str(photo)], cwd=ROOT, capture_output=True, text=True,
-                         env={**os.environ, "PYTHONPATH": str(ROOT)})
-    if run.returncode:
-        raise Problem(f"the speed of {network} could not be measured: {run.stderr.strip().splitlines()[-1]}")
-    return json.loads(run.stdout)
+    return answer_of("lib.papers.rcam_speed", [network, str(photo)], f"the speed of {network} could not be measured")
 
 
 def _measure_here(name: str, path: Path) -> dict[str, float]:

@@ -77,7 +77,7 @@ DATASET = SimpleNamespace(folder=Path("some/data"), classes=CLASSES)
 @pytest.mark.parametrize("classes", [["cat", "cow"], []])
 def test_what_a_process_leaves(classes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     process = Process(classes)
-    monkeypatch.setattr(comparison.subprocess, "run", process)
+    monkeypatch.setattr("lib.own_process.subprocess.run", process)
     found = run("prm", "smoke", "toy", DATASET, SAMPLES)
     assert process.words[1:6] == ["-m", "lib.papers.comparison", "prm", "smoke", "toy"] and process.words[7:] == ["some/data", "a", "b"]
     assert process.how["cwd"] == ROOT and process.how["env"]["PYTHONPATH"] == str(ROOT) and not Path(process.words[6]).exists()
@@ -91,7 +91,7 @@ ERROR = "Traceback (most recent call last):\n  File\nlib.problem.Problem: no wei
 
 @pytest.mark.parametrize("code, error, said", [(1, ERROR, "no weights; train first."), (-9, "", "-9")], ids=["an error", "killed without a word"])
 def test_a_method_that_fails_is_one_sentence(code: int, error: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison.subprocess, "run", Process([], code, error))
+    monkeypatch.setattr("lib.own_process.subprocess.run", Process([], code, error))
     with pytest.raises(Problem) as caught:
         run("dcsm", "smoke", "toy", DATASET, SAMPLES)
     text = str(caught.value)
