@@ -3,7 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib.outcome import exit_status
+from lib.base.problem import exit_status
 
 EXAMPLES = """examples:
   python -m lib segment rcam photo.jpg --out maps           heat map, mask and overlay of one photograph

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from lib.base.files import whole_file, write_json
+from lib.base.paths import DATA
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.images import read_rgb
-from lib.files import whole_file, write_json
-from lib.methods import Found, default_threshold, method_of, multi_label
+from lib.methods import default_threshold, method_of, multi_label
+from lib.papers.found import Found
 from lib.params import load_params, tier_of
-from lib.paths import DATA
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
@@ -41,8 +42,7 @@ def segment(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Rows with intervals on standard output; the numbers are those of the notebook on the same images."""
-    from lib.data.dataset import Dataset
-    from lib.data.subset import subset
+    from lib.data.dataset import Dataset, subset
 
     params = load_params()
     if args.method not in (known := ("rcam", "rcam_box", "dcsm", "csoa", "iam")):
@@ -59,14 +59,14 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _evaluators() -> dict[str, Callable[..., tuple[str, str, dict]]]:
-    from lib.commands_csoa import evaluate as evaluate_csoa
-    from lib.commands_iam import evaluate as evaluate_iam
+    from lib.papers.csoa.use import evaluate as evaluate_csoa
+    from lib.papers.iam.use import evaluate as evaluate_iam
 
     return {"rcam": _evaluate_rcam, "rcam_box": _evaluate_rcam, "dcsm": _evaluate_dcsm, "csoa": evaluate_csoa, "iam": evaluate_iam}
 
 
 def _evaluate_rcam(args: argparse.Namespace, _: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
-    from lib.papers import rcam_tables
+    from lib.papers.rcam import tables as rcam_tables
 
     params = load_params()
     run, chance = params.tier[args.tier].rcam, params.bootstrap
@@ -82,7 +82,7 @@ def _evaluate_dcsm(args: argparse.Namespace, dataset: "Dataset", samples: Sequen
     """By way of raw maps in a temporary folder, as the notebooks go."""
     import tempfile
 
-    from lib.papers import dcsm_maps, dcsm_tables
+    from lib.papers.dcsm import maps as dcsm_maps, tables as dcsm_tables
 
     params = load_params()
     fcn, side, chance = multi_label(args), params.tier[args.tier].dcsm_maps.side, params.bootstrap
@@ -102,7 +102,7 @@ def data(args: argparse.Namespace) -> None:
     from lib.data.dataset import Dataset
 
     if args.action == "collage":
-        from lib.data.collage import build_collage
+        from lib.data.collage.compose import build_collage
         build_collage(args.folder, DATA / ".packages", args.seed, {split: getattr(args, split) for split in ("train", "val", "test")}, args.single)
     elif args.action == "mirror":
         from lib.data.mirror import import_mirror

@@ -1,35 +1,27 @@
 """Every method of the suite as one thing: photographs in, foreground maps and, where it tells classes apart, label maps out."""
 import argparse
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from lib.base.paths import BUILD
+from lib.base.problem import Problem, nearest
+from lib.papers.found import Found, Method
 from lib.params import load_params, tier_of
-from lib.paths import BUILD
-from lib.problem import Problem, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lib.nets.fcn import Fcn
-    from lib.papers.dcsm_settings import DcsmSettings
+    from lib.papers.dcsm.settings import DcsmSettings
 
 STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 METHODS = (*STEPS, "rcam_box", "dcsm", "csoa", "prm", "iam")
 
 
-class Found(NamedTuple):
-    """Of one photograph: foreground `(1, h, w)`; where the method tells classes apart, a label map `(H, W)` uint8 with what its numbers from
-    1 on stand for; and a few words on what was found."""
-    heat: "Tensor"
-    labels: np.ndarray | None = None
-    classes: Sequence[str] = ()
-    names: Sequence[str] = ()
 
 
-Method = Callable[[Sequence[Image.Image]], Sequence[Found]]
 
 
 def method_of(args: argparse.Namespace) -> Method:
@@ -40,16 +32,16 @@ def method_of(args: argparse.Namespace) -> Method:
         params, fcn = load_params(), multi_label(args)
         return lambda photos: [_dcsm(fcn, photo, params.dcsm, params.tier[args.tier].dcsm_maps.side) for photo in photos]
     if args.method == "csoa":
-        from lib.commands_csoa import segmenter
+        from lib.papers.csoa.use import segmenter
         look, classes = segmenter(args)
         return lambda photos: [Found(one.heat, _where(one.heat, args.threshold, photo, classes.index(one.name)), classes, [f"{one.name}, box {one.box}"])
                                for one, photo in zip(look(photos), photos)]
     if args.method in ("prm", "iam"):
-        from lib.commands_iam import segmenter as instances
+        from lib.papers.iam.use import segmenter as instances
         return instances(args)
-    from lib.papers.rcam import rcam
-    from lib.papers.rcam_box import rcam_box
-    from lib.papers.rcam_tables import open_network
+    from lib.papers.rcam.box import rcam_box
+    from lib.papers.rcam.method import rcam
+    from lib.papers.rcam.tables import open_network
 
     settings = load_params().rcam
     network = open_network(args.network or "efficientnet_lite0", settings)
@@ -65,9 +57,9 @@ def default_threshold(method: str) -> float:
 
 def multi_label(args: argparse.Namespace) -> "Fcn":
     """DCSM's network that the tier's training stage left, or the one in --weights."""
-    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fcn import load_fcn
     from lib.nets.fold import fold_normalisation
-    from lib.papers.rcam_tables import default_device
+    from lib.papers.rcam.tables import default_device
 
     name = args.network or next(iter(tier_of(load_params(), args.tier).dcsm_train.networks))
     weights = args.weights or BUILD / args.tier / "dcsm_train" / name / "weights.safetensors"
@@ -77,8 +69,8 @@ def multi_label(args: argparse.Namespace) -> "Fcn":
 def _dcsm(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
     import torch
 
-    from lib.papers.dcsm import label_map
-    from lib.papers.dcsm_saliency import marginals
+    from lib.papers.dcsm.method import label_map
+    from lib.papers.dcsm.use import marginals
 
     probability, targets = marginals(fcn, photo, settings, side)
     return Found(torch.from_numpy(1 - probability[:1]), label_map(probability, targets), fcn.classes, [fcn.classes[target] for target in targets])

@@ -1,18 +1,151 @@
 """`params.yaml` as typed dataclasses, checked completely before anything starts."""
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lib.papers.csoa_settings import constants_of
-from lib.papers.iam_jobs import TABLE_K
-from lib.papers.iam_settings import FillingSettings, crfs_of
-from lib.params_shape import Params, Tier, Training
-from lib.paths import ROOT
-from lib.problem import Problem, nearest
-from lib.strict import build
+from lib.base.paths import ROOT
+from lib.base.problem import Problem, nearest
+from lib.base.runs import ConstantsRun, SingleRun, TableRun
+from lib.base.strict import bounded, build
+from lib.papers.csoa.settings import CsoaRuns, CsoaSettings, CsoaTables, CsoaThresholds, constants_of
+from lib.papers.dcsm.settings import (
+    DcsmAlpha,
+    DcsmConstants,
+    DcsmLayers,
+    DcsmRun,
+    DcsmScales,
+    DcsmSettings,
+    DcsmTopN,
+    MapsRun,
+    MapsSettings,
+)
+from lib.papers.fcn_gbp.settings import FcnGbpGrid, PosterRun
+from lib.papers.iam.settings import (
+    TABLE_K,
+    FillingSettings,
+    IamConstants,
+    IamMain,
+    IamSpeed,
+    IamTables,
+    IamTrainRun,
+    IamTransfer,
+    MaskSettings,
+    ProposalRun,
+    crfs_of,
+)
+from lib.papers.rcam.settings import RcamConstants, RcamRun, RcamScales, RcamSettings
+from lib.training.settings import Training
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    samples: int = bounded(100, 100_000)
+    level: float = bounded(0.5, 0.999)
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+
+@dataclass(frozen=True)
+class ComparisonRun(TableRun):
+    """All methods on so many images; CSoA's networks were trained on `single`."""
+    single: str
+    images: int = bounded(2, 10_000)
+
+
+@dataclass(frozen=True)
+class Tier:
+    data: dict[str, dict[str, int | str]]
+    dcsm_train: Training
+    dcsm_maps: MapsRun
+    csoa_train: CsoaRuns
+    proposals: ProposalRun
+    iam_train: IamTrainRun
+    rcam: RcamRun
+    rcam_scales: SingleRun
+    rcam_constants: ConstantsRun
+    dcsm: DcsmRun
+    dcsm_constants: TableRun
+    dcsm_alpha: TableRun
+    dcsm_layers: TableRun
+    dcsm_scales: TableRun
+    dcsm_top_n: TableRun
+    dcsm_backprop: TableRun
+    fcn_gbp: PosterRun
+    csoa: CsoaTables
+    csoa_positions: TableRun
+    csoa_thresholds: TableRun
+    iam: IamMain
+    iam_sampling: IamTables
+    iam_speed: IamSpeed
+    iam_transfer: IamTransfer
+    comparison: ComparisonRun
+
+
+@dataclass(frozen=True)
+class Params:
+    tiers: list[str]
+    seed: int = bounded(0, 2 ** 31)
+    mirror: str = bounded()
+    bootstrap: Bootstrap = bounded()
+    rcam: RcamSettings = bounded()
+    rcam_scales: RcamScales = bounded()
+    rcam_constants: RcamConstants = bounded()
+    dcsm_maps: MapsSettings = bounded()
+    dcsm: DcsmSettings = bounded()
+    dcsm_constants: DcsmConstants = bounded()
+    dcsm_alpha: DcsmAlpha = bounded()
+    dcsm_layers: DcsmLayers = bounded()
+    dcsm_scales: DcsmScales = bounded()
+    dcsm_top_n: DcsmTopN = bounded()
+    fcn_gbp: FcnGbpGrid = bounded()
+    csoa: CsoaSettings = bounded()
+    csoa_thresholds: CsoaThresholds = bounded()
+    csoa_trials: dict[str, dict[str, bool | float | str]] = bounded()
+    iam_filling: FillingSettings = bounded()
+    iam: MaskSettings = bounded()
+    iam_constants: IamConstants = bounded()
+    tier: dict[str, Tier] = bounded()
+
 
 TIERS = ("smoke", "collage", "mirror", "paper")
 COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from lib.__main__ import main
-from lib.methods import STEPS
 from lib.data.writer import writing
+from lib.methods import STEPS
 
 SHAPES = ("bar", "cross", "disc")
 TRAINED = Path("smoke/dcsm_train/efficientnet_lite0/weights.safetensors")   # below build/
@@ -45,8 +45,8 @@ def test_segment_writes_maps_in_the_photographs_size_and_resumes(tmp_path: Path)
 
 
 def test_evaluate_is_the_notebooks_code_path(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from lib.papers.rcam_tables import open_network, table1
     from lib.data.dataset import Dataset
+    from lib.papers.rcam.tables import open_network, table1
     from lib.params import load_params
 
     assert main(["evaluate", "rcam", "--data", str(dataset), "--json", str(tmp_path / "scores.json"), "--batch", "2"]) == 0
@@ -79,8 +79,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from lib.nets import load_network
-    from lib.nets.fcn import fully_convolutional
-    from lib.nets.fcn_file import save_fcn
+    from lib.nets.fcn import fully_convolutional, save_fcn
 
     folder = tmp_path_factory.mktemp("build")
     torch.manual_seed(0)
@@ -90,10 +89,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_segment_dcsm_is_the_method(build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its foreground after the CRF, in the photograph's own size, and its classes in VOC's colours."""
-    from lib.nets.fcn_file import load_fcn
+    from lib.nets.fcn import load_fcn
     from lib.nets.fold import fold_normalisation
-    from lib.papers.dcsm import dcsm
-    from lib.papers.dcsm_saliency import marginals
+    from lib.papers.dcsm.method import dcsm
+    from lib.papers.dcsm.use import marginals
     from lib.params import load_params
 
     photo, params = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB"), load_params()
@@ -130,8 +129,8 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
                                                         capsys: pytest.CaptureFixture[str]) -> None:
     """The notebook starts from the raw maps of the stage dcsm_maps, the command from a photograph."""
     from lib.data.dataset import Dataset
-    from lib.papers import dcsm_maps, dcsm_tables
-    from lib.papers.dcsm_maps_settings import MapsImages, MapsRun
+    from lib.papers.dcsm import maps as dcsm_maps, tables as dcsm_tables
+    from lib.papers.dcsm.settings import MapsImages, MapsRun
     from lib.params import load_params
 
     monkeypatch.setattr("lib.methods.BUILD", build)
@@ -189,7 +188,7 @@ def test_help_names_every_option(words: list[str], shown: list[str], monkeypatch
 @pytest.mark.parametrize("words, single", [("", False), (" --single", True)])
 def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setattr("lib.data.collage.build_collage", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.data.collage.compose.build_collage", lambda *args: calls.append(args))
     assert main(f"data collage {dataset} --train 3 --val 2 --test 1 --seed 5{words}".split()) == 0
     assert [(folder, *rest) for folder, _, *rest in calls] == [(dataset, 5, {"train": 3, "val": 2, "test": 1}, single)]
 

@@ -7,9 +7,9 @@ import pytest
 import yaml
 from edited_params import DELETED, PARSED, edited
 
+from lib.base.problem import Problem, nearest
+from lib.base.strict import bounded, build
 from lib.params import NOTEBOOKS, TIERS, load_params
-from lib.problem import Problem, nearest
-from lib.strict import bounded, build
 
 
 def test_shipped_parameters_are_valid() -> None:

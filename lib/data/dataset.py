@@ -1,6 +1,7 @@
 """The dataset folder: the one form in which every other room meets data (contract in README, "Data")."""
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lib.base.files import sha256
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.images import image_size, read_labels, read_rgb
-from lib.files import sha256
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 VOID = 255   # "no truth here" in class masks
 
@@ -139,3 +140,26 @@ class Dataset:
         if not path.is_relative_to(self.folder.resolve()):
             raise Problem(f'{self.folder / "samples.csv"}: image "{fields[1]}" lies outside the dataset folder.')
         return Sample(fields[0], self.folder, fields[1], fields[2], tuple(fields[3].split()), row)
+
+
+def subset(samples: Sequence[Sample], images: int | None) -> list[Sample]:
+    """`images` samples spread evenly over the list, or all: a fixed choice, stated in the report by its number."""
+    if images is None or images >= len(samples):
+        return list(samples)
+    return [samples[i * len(samples) // images] for i in range(images)]
+
+
+def instance_truth(sample: Sample, n_classes: int) -> tuple[np.ndarray, dict[int, int]]:
+    """(instance mask `(H, W)` uint8, number -> class 0 .. n_classes - 1) of an image with class and instance masks.
+
+    Numbers may have gaps. An object's class is the one that most of its pixels have in the class mask, where 1 is the first class.
+    """
+    numbers, labels = sample.mask("instance_masks"), sample.mask("class_masks")
+    found = {}
+    for number in np.unique(numbers):
+        if number not in (0, VOID):
+            counts = np.bincount(labels[numbers == number], minlength=VOID + 1)[1:VOID]
+            if not counts[:n_classes].any():
+                raise Problem(f'The image "{sample.id}": object {number} of its instance mask has no pixel of a class in its class mask; mend one of them.')
+            found[int(number)] = int(counts[:n_classes].argmax())
+    return numbers, found

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from lib.problem import Problem
+from lib.base.problem import Problem
 
 MAX_PIXELS = 100_000_000   # above this an image is refused rather than risk the machine's memory
 
@@ -62,3 +62,10 @@ def read_labels(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     if size and image.size != size:
         raise Problem(f"{path}: the mask is {image.size[0]}x{image.size[1]}, its image is {size[0]}x{size[1]}; they must be equal.")
     return np.array(image.convert("L") if image.mode == "1" else image, dtype=np.uint8)
+
+
+def shrunk(photo: Image.Image, side: int) -> Image.Image:
+    """The photograph with a longest side of at most `side` pixels, each the mean of those it covers."""
+    small = photo.copy()
+    small.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=None)   # never enlarges
+    return small

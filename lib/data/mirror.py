@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.base.files import sha256
+from lib.base.paths import mirror_folder
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.dataset import VOID, Box
 from lib.data.images import read_labels
 from lib.data.official.common import set_aside
 from lib.data.writer import DatasetWriter, writing
-from lib.files import sha256
-from lib.mirror import mirror_folder
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 VERSION = "1"
 VOC_CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",

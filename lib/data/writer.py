@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lib.base.files import sha256, whole_folder, write_json
+from lib.base.problem import Problem
 from lib.data.dataset import Box
-from lib.files import sha256, whole_folder, write_json
-from lib.problem import Problem
 
 FOLDERS = ("images", "class_masks", "instance_masks", "saliency")
 # 0 black, then well separated colours (the VOC palette: bits of the index spread over the channels), 255 near white

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from lib.base.problem import Problem
 from lib.data.dataset import VOID
 from lib.metrics.miou import mean_of_known
-from lib.problem import Problem
 
 Unit = Literal["prediction", "truth"]          # of what the best IoU is taken
 Counted = Literal["any class", "same class"]   # which pairs of prediction and truth may overlap

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import find_objects, label
 
+from lib.base.problem import Problem
 from lib.data.dataset import Box
-from lib.problem import Problem
 
 Rule = Literal["largest", "all"]
 LEVELS = (0.3, 0.5, 0.7)   # of overlap, in MaxBoxAccV2

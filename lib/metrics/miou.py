@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.base.problem import Problem
 from lib.data.dataset import VOID
-from lib.problem import Problem
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

@@ -3,9 +3,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lib.base.problem import Problem
 from lib.data.dataset import Sample
 from lib.metrics.miou import mean_of_known
-from lib.problem import Problem
 
 PRESENT = 0.5   # a class counts as found when its score exceeds this (DCSM, section 3.3)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.problem import Problem, nearest
+from lib.base.problem import Problem, nearest
 
 if TYPE_CHECKING:
     from lib.nets.network import Network

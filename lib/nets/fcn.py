@@ -1,12 +1,15 @@
 """Fully convolutional multi-label networks: any trunk of `lib.nets` with a convolutional classifier on its last map (DCSM, section 3.2)."""
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from lib.base.problem import Problem
 from lib.maps.peaks import peak_stimulation
+from lib.nets import load_network
 from lib.nets.network import Network
-from lib.problem import Problem
+from lib.nets.saved import fill_described, read_described, save_described
 
 IMAGE = "image"   # the name of the input among the layers
 POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {"max": lambda maps: maps.amax((2, 3)), "peaks": peak_stimulation}   # maps (B, K, h, w) to scores
@@ -67,3 +70,44 @@ def _fc_layers(depth: int, width: int, dropout: float) -> list[nn.Module]:
     if not width:
         return [nn.Dropout(dropout)]
     return [nn.Conv2d(depth, width, 3, padding=1), nn.ReLU(), nn.Dropout(dropout), nn.Conv2d(width, width, 1), nn.ReLU(), nn.Dropout(dropout)]
+
+
+FIELDS = ("network", "output_stride", "classes", "width", "pooling", "facts")
+
+
+def save_fcn(fcn: Fcn, path: Path, **facts: str | int | float) -> None:
+    """Write weights and what it takes to build the network again, whole or not at all; `facts` are kept beside."""
+    save_described(fcn, path, "fcn", {"network": fcn.name, "output_stride": fcn.trunk.output_stride, "classes": list(fcn.classes), "width": _width(fcn),
+                                      "pooling": fcn.pooling, "facts": facts})
+
+
+def read_header(path: Path | str) -> dict:
+    """What `save_fcn` wrote beside the weights."""
+    return read_described(path, "fcn", FIELDS, "a multi-label network", "dcsm_train")
+
+
+def load_fcn(path: Path | str, expected: str | None = None) -> Fcn:
+    """The network in evaluation mode, on the CPU; `expected` is the trunk that the caller counts on."""
+    header = read_header(path)
+    if expected not in (None, header["network"]):
+        raise Problem(f"{path}: these are weights of {header['network']}, not of {expected}; name the file that belongs to it.")
+    fcn = fully_convolutional(load_network(header["network"], header["output_stride"], pretrained=False), header["classes"], header["width"],
+                              pooling=header["pooling"])
+    fill_described(fcn, path, header["network"], len(header["classes"]))
+    return fcn.requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _width(fcn: Fcn) -> int:
+    return fcn.head[0].out_channels if len(fcn.head) > 2 else 0
+
+
+def imagenet_fcn(name: str) -> Fcn:
+    """Score maps of the classes that the network was trained on; class scores are means over peaks."""
+    trunk = load_network(name)
+    weight, bias = trunk.classifier
+    head = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
+    with torch.no_grad():
+        head.weight.copy_(weight[..., None, None])
+        head.bias.copy_(bias)
+    fcn = Fcn(trunk, nn.Sequential(head), trunk.classes or [str(k) for k in range(len(weight))], "peaks")
+    return fcn.requires_grad_(False).to(memory_format=torch.channels_last)

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lib.files import sha256
-from lib.mirror import mirror_folder
+from lib.base.files import sha256
+from lib.base.paths import mirror_folder
 from lib.nets.network import Network, choose
 from lib.nets.weights import fill, imagenet_classes, load_safetensors, load_state_dict
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
-from lib.nets import load_network as load_network   # callers find both names here
-from lib.problem import Problem, nearest
+from lib.base.problem import Problem, nearest
+from lib.nets import load_network as load_network  # callers find both names here
 
 PROBE = 448   # side of the image, on the meta device, that finds the response maps' strides
 

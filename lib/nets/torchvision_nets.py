@@ -11,10 +11,10 @@ from torch.nn.functional import max_pool2d
 from torchvision.models.googlenet import BasicConv2d as GoogLeNetConv
 from torchvision.models.inception import BasicConv2d as InceptionConv
 
-from lib.files import sha256
+from lib.base.files import sha256
+from lib.base.problem import Problem
 from lib.nets.network import Network, choose, undilate
 from lib.nets.weights import fill, imagenet_classes, load_state_dict
-from lib.problem import Problem
 
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")   # classifiers used in training only; they are left out
 GOOGLENET_STAGES = {"stage1": "conv1", "stage2": "conv3", "stage3": "inception3b", "stage4": "inception4e", "stage5": "inception5b"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from torch import nn
 
+from lib.base.paths import mirror_folder
 from lib.nets.googlenet import bgr_minus_mean
-from lib.mirror import mirror_folder
 from lib.nets.network import Network, choose
 from lib.nets.weights import fill, load_safetensors
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
-from lib.files import sha256 as hash_of
-from lib.problem import Problem
+from lib.base.files import sha256 as hash_of
+from lib.base.problem import Problem
 
 if TYPE_CHECKING:   # torch is imported where it is used: importers ask this module where the mirror lies
     from torch import Tensor, nn

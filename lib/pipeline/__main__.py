@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from lib.outcome import exit_status
-
+from lib.base.problem import exit_status
 
 # Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh pages of 4 KiB, one fault
 # each, can cost more than the arithmetic.
@@ -33,7 +32,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     from lib.pipeline import repro, stages
 
     if args.stage == "strip":
-        from lib.paths import BUILD, NOTEBOOKS
+        from lib.base.paths import BUILD, NOTEBOOKS
         from lib.pipeline.notebook import strip
         strip(NOTEBOOKS / f"{args.notebook}.ipynb", BUILD / "source" / f"{Path(args.notebook).stem}.ipynb")
     elif args.stage == "data":

@@ -2,10 +2,10 @@
 import ast
 from pathlib import Path
 
-from lib.paths import ROOT
+from lib.base.paths import ROOT
 
 # Stages depend on the values they use (the `params` of dvc.yaml), not on the modules that hold and check all of them.
-BY_VALUE = ("lib/params.py", "lib/params_shape.py", "lib/strict.py")
+BY_VALUE = ("lib/params.py", "lib/params.py", "lib/base/strict.py")
 
 
 def imported_modules(source: Path) -> list[str]:

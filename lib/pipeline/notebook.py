@@ -10,9 +10,9 @@ from typing import Any
 
 import nbformat
 
-from lib.files import whole_file
-from lib.paths import BUILD, REPORTS, ROOT
-from lib.problem import Problem, nearest
+from lib.base.files import whole_file
+from lib.base.paths import BUILD, REPORTS, ROOT
+from lib.base.problem import Problem, nearest
 from lib.report.record import OUTPUT
 
 TIMEOUT = 4 * 3600   # seconds a cell may take

@@ -5,11 +5,11 @@ import sys
 
 import yaml
 
-from lib.files import whole_file
+from lib.base.files import whole_file
+from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.params import load_params
-from lib.paths import ROOT
 from lib.pipeline.stages import check_sources
-from lib.problem import Problem
 
 VALUE = r"""\[.*?\]|"(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|[^#\n]*?"""   # a list, a quoted word, or all that is there
 

@@ -3,10 +3,9 @@ import dataclasses
 import os
 from pathlib import Path
 
-from lib.mirror import mirror_folder
+from lib.base.paths import BUILD, DATA, REPORTS, ROOT, mirror_folder
+from lib.base.problem import Problem, nearest
 from lib.params import COMPOSED, NOTEBOOKS, Params, Tier, load_params
-from lib.paths import BUILD, DATA, REPORTS, ROOT
-from lib.problem import Problem, nearest
 
 
 def use_mirror(params: Params) -> Path:
@@ -22,7 +21,7 @@ def build_data(tier: str) -> None:
     for name, options in block.data.items():
         folder = DATA / tier / name
         if name in COMPOSED:
-            from lib.data.collage import build_collage
+            from lib.data.collage.compose import build_collage
             build_collage(folder, DATA / ".packages", params.seed, dict(options), single=name == "collage_single")
         elif tier == "mirror":
             from lib.data.mirror import import_mirror
@@ -36,24 +35,24 @@ def build_data(tier: str) -> None:
 def train_dcsm(tier: str) -> None:
     """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
     from lib.data.dataset import Dataset
-    from lib.training.dcsm_train import train_networks
+    from lib.training.networks import train_networks
 
     params = load_params()
     use_mirror(params)
     block = _block(params, tier).dcsm_train
     train_networks(Dataset(DATA / tier / block.dataset), block.networks, params.seed, BUILD / tier / "dcsm_train",
-                   REPORTS / tier / "curves" / "dcsm_train", _sources("lib/training/dcsm_train.py"))
+                   REPORTS / tier / "curves" / "dcsm_train", _sources("lib/training/networks.py"))
 
 
 def maps_dcsm(tier: str) -> None:
     """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps."""
     from lib.data.dataset import Dataset
-    from lib.papers.dcsm_maps import compute
+    from lib.papers.dcsm.maps import compute
 
     params = load_params()
     block = _block(params, tier).dcsm_maps
     compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps",
-            _sources("lib/papers/dcsm_maps.py"))
+            _sources("lib/papers/dcsm/maps.py"))
 
 
 def train_csoa(tier: str) -> None:
@@ -61,14 +60,14 @@ def train_csoa(tier: str) -> None:
 
     `torchrun --nproc_per_node N -m lib.pipeline csoa TIER` shares every batch among N processes.
     """
+    from lib.base.parallel import processes
     from lib.data.dataset import Dataset
-    from lib.papers.csoa_settings import constants_of
-    from lib.parallel import processes
-    from lib.training.csoa_networks import train_run
+    from lib.papers.csoa.networks import train_run
+    from lib.papers.csoa.settings import constants_of
 
     params = load_params()
     use_mirror(params)
-    sources, locating = _sources("lib/training/csoa_train.py"), _sources("lib/papers/csoa_locate.py")
+    sources, locating = _sources("lib/papers/csoa/training.py"), _sources("lib/papers/csoa/locate.py")
     with processes():
         for dataset, networks in _block(params, tier).csoa_train.runs.items():
             for network, run in networks.items():
@@ -80,22 +79,22 @@ def train_csoa(tier: str) -> None:
 def find_proposals(tier: str) -> None:
     """Stage proposals@<tier>: segment proposals below build/<tier>/proposals/<data set>."""
     from lib.data.dataset import Dataset
-    from lib.data.proposal_store import compute
+    from lib.proposals.store import compute
 
     for name, splits in _block(load_params(), tier).proposals.images.items():
-        compute(Dataset(DATA / tier / name), splits, BUILD / tier / "proposals" / name, _sources("lib/data/proposal_store.py"))
+        compute(Dataset(DATA / tier / name), splits, BUILD / tier / "proposals" / name, _sources("lib/proposals/store.py"))
 
 
 def train_iam(tier: str) -> None:
     """Stage iam_train@<tier>: classifier and filling modules below build/<tier>/iam_train, curves below reports/<tier>/curves/iam_train."""
     from lib.data.dataset import Dataset
-    from lib.training.iam_train import train_run
+    from lib.papers.iam.training import train_run
 
     params = load_params()
     use_mirror(params)
     run = _block(params, tier).iam_train
     train_run(Dataset(DATA / tier / run.dataset), run, params.iam_filling, params.seed, BUILD / tier / "proposals" / run.dataset, BUILD / tier / "iam_train",
-              REPORTS / tier / "curves" / "iam_train", _sources("lib/training/dcsm_train.py"), _sources("lib/training/filling.py"))
+              REPORTS / tier / "curves" / "iam_train", _sources("lib/training/networks.py"), _sources("lib/papers/iam/training.py"))
 
 
 def check_sources(params: Params, tiers: list[str]) -> None:

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from lib.problem import Problem
-from lib.refine.convcrf_settings import ConvCrfSettings
+from lib.base.problem import Problem
 from lib.refine.crf import LEAST
+from lib.refine.settings import ConvCrfSettings
 
 
 @torch.no_grad()

@@ -1,23 +1,13 @@
 """Fully connected CRF (Krähenbühl & Koltun), by pydensecrf's permutohedral lattice."""
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from lib.strict import bounded
+from lib.refine.settings import CrfSettings
 
 LEAST = 1e-5   # probabilities are kept away from 0 and 1
 
 
-@dataclass(frozen=True)
-class CrfSettings:
-    """Dense CRF: kernel widths in pixels and grey levels, weights, mean-field iterations."""
-    theta_alpha: float = bounded(0.1, 10_000)
-    theta_beta: float = bounded(0.1, 255)
-    theta_gamma: float = bounded(0.1, 10_000)
-    bilateral: float = bounded(0, 100)
-    spatial: float = bounded(0, 100)
-    iterations: int = bounded(1, 100)
 
 
 def dense_crf(image: np.ndarray, probability: np.ndarray, settings: CrfSettings) -> np.ndarray:

@@ -5,9 +5,9 @@ from typing import Any
 
 import yaml
 
-from lib.problem import Problem, nearest
+from lib.base.problem import Problem, nearest
 from lib.report.reported import reported
-from lib.report.tables import METRICS
+from lib.report.words import METRICS
 
 CLAIMS = Path(__file__).with_name("claims")   # a folder of YAML beside the module claims.py
 COMMON = {"id", "kind", "statement", "where", "table", "metrics"}

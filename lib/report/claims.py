@@ -4,8 +4,8 @@ from typing import Any
 
 from lib.report.claim_file import Claim, load_claims
 from lib.report.reported import paper_value, printed_rows, reference
-from lib.report.tables import METRICS
 from lib.report.verdicts import FAILS, HOLDS, NOT_RUN, TURNED, UNCLEAR, Cell, Outcome, judge_cell
+from lib.report.words import METRICS
 
 
 def judge(tier_metrics: dict[str, dict[str, Any]], claims: list[Claim] | None = None) -> list[dict[str, Any]]:

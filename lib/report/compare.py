@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.paths import REPORTS
+from lib.base.paths import REPORTS
 from lib.report.numbers import EMPTY, known, with_interval
 from lib.report.results import read_json, read_metrics, tier_metrics
 

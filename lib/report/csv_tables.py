@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from lib.files import whole_file
+from lib.base.files import whole_file
 from lib.report.reported import paper_of, paper_value
 
 COLUMNS = ("dataset", "network", "row", "metric", "mean", "low", "high", "paper")

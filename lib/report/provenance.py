@@ -5,7 +5,7 @@ import subprocess
 from importlib.metadata import version
 from typing import Any
 
-from lib.paths import ROOT
+from lib.base.paths import ROOT
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2")
 CODE = ("lib", "notebooks", "dvc.yaml", "requirements.lock")   # what makes a revision dirty; parameters are recorded by value

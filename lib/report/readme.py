@@ -2,8 +2,8 @@
 from pathlib import Path
 from typing import Any
 
-from lib.files import whole_file
-from lib.problem import Problem
+from lib.base.files import whole_file
+from lib.base.problem import Problem
 from lib.report.claims import judge, tally
 from lib.report.reported import paper_of, reference, reported
 from lib.report.results import tier_metrics

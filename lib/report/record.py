@@ -6,8 +6,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lib.files import whole_file, write_json
-from lib.paths import BUILD
+from lib.base.files import whole_file, write_json
+from lib.base.paths import BUILD
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Image

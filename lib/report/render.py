@@ -2,8 +2,8 @@
 from pathlib import Path
 from typing import Any
 
-from lib.files import whole_file, write_json
-from lib.paths import REPORTS
+from lib.base.files import whole_file, write_json
+from lib.base.paths import REPORTS
 from lib.report.claims import judge, tally
 from lib.report.csv_tables import write_tables
 from lib.report.numbers import EMPTY, with_interval

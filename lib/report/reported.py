@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from lib.problem import Problem, nearest
+from lib.base.problem import Problem, nearest
 
 FILE = Path(__file__).with_name("reported.yaml")
 ONLY_METRIC = {"dcsm": "miou", "iam": "loc1"}   # what a row stands for that holds a single number instead of metrics

@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lib.problem import Problem
+from lib.base.problem import Problem
 
 # (notebook, table) -> the notebook and its table that measure further rows of it: the rCAM paper compares itself with DCSM.
 GUESTS = {("rcam", "table2"): ("dcsm", "rcam_table2")}

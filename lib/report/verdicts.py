@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from lib.report.claim_file import Claim
 from lib.report.numbers import known, with_interval
 from lib.report.reported import paper_value
-from lib.report.tables import METRICS
+from lib.report.words import METRICS
 
 HOLDS, FAILS, UNCLEAR, NOT_RUN = "holds", "fails", "unclear", "not run"
 TURNED = ("not_better", "worst")   # kinds in which a row that comes out ahead is the unfavourable case

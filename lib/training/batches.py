@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lib.base.problem import Problem
+from lib.base.progress import progress
 from lib.data.dataset import Sample
 from lib.nets.fcn import Fcn
-from lib.problem import Problem
-from lib.progress import progress
-from lib.training.multilabel_settings import TrainingSettings
+from lib.training.settings import TrainingSettings
 
 MULTIPLE = 32   # sides of batches
 PAD = (0.485, 0.456, 0.406)   # the mean colour: zero once the network has normalised it, as "zero-padding" is in the authors' framework

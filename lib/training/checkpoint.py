@@ -1,12 +1,15 @@
 """What a training in progress needs to go on, in one file; whole or not there."""
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lib.files import whole_file
-from lib.problem import Problem
+from lib.base.files import whole_file
+from lib.base.problem import Problem
 
 
 def save_checkpoint(path: Path, fingerprint: str, module: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -27,3 +30,11 @@ def load_checkpoint(path: Path, fingerprint: str, module: nn.Module) -> tuple[di
         return None
     module.load_state_dict(saved["weights"])
     return saved["state"], saved["optimiser"]
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

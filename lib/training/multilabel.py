@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from lib.base.problem import Problem
+from lib.base.progress import progress
 from lib.data.dataset import Sample
 from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import Fcn
-from lib.problem import Problem
-from lib.progress import progress
 from lib.training.batches import CachedViews, Photographs, rounded, square, targets
 from lib.training.checkpoint import load_checkpoint, save_checkpoint
-from lib.training.multilabel_settings import TrainingSettings
+from lib.training.settings import TrainingSettings
 
 SAVE_EVERY = 50   # steps between checkpoints; an epoch's end is always one
 COLUMNS = ("phase", "epoch", "step", "loss", "val_map")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib.base.problem import Problem
 from lib.data.dataset import VOID, Box, Dataset
-from lib.problem import Problem
 
 SAMPLES = """id,image,split,labels,colour
 a,images/a.png,train,cat dog,red

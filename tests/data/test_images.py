@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib.base.problem import Problem
 from lib.data import images
 from lib.data.images import open_image, read_labels, read_rgb
-from lib.problem import Problem
 
 ORIENTATION = 0x0112
 

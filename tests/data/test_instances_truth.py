@@ -3,13 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iam_toys import is_one_sentence
 from PIL import Image
 
-from iam_toys import is_one_sentence
-from lib.data.dataset import Dataset, Sample
-from lib.data.instances import instance_truth
+from lib.base.problem import Problem
+from lib.data.dataset import Dataset, Sample, instance_truth
 from lib.data.writer import writing
-from lib.problem import Problem
 
 
 def sample(folder: Path, instances: list[list[int]], classes: list[list[int]]) -> Sample:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.data.shrunk import shrunk
+from lib.data.images import shrunk
 
 
 @pytest.mark.parametrize("size, expected", [((500, 300), (250, 150)), ((300, 500), (150, 250)), ((301, 203), (250, 169)), ((250, 250), (250, 250)),

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib.base.problem import Problem
 from lib.data.dataset import Box, Dataset
 from lib.data.writer import DatasetWriter, writing
-from lib.problem import Problem
 
 
 def names(folder: Path) -> list[str]:

@@ -3,12 +3,12 @@ import copy
 
 import pytest
 import torch
+from small_nets import Residual, Stage, batch_norm, conv, guided_networks, looking
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.maps.backprop import class_gradients
 from lib.nets.fcn import IMAGE
-from small_nets import Residual, Stage, batch_norm, conv, guided_networks, looking
 
 STEP = 1e-6
 pytestmark = pytest.mark.usefixtures("double")

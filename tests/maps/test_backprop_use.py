@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from small_nets import Residual, conv, guided_networks, looking
 from torch import Tensor, nn
 
 from lib.maps.backprop import Rectifiers, class_gradients, trace
 from lib.nets import load_network
 from lib.nets.fcn import IMAGE, fully_convolutional
-from small_nets import Residual, conv, guided_networks, looking
 
 pytestmark = pytest.mark.usefixtures("double")
 

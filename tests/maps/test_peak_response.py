@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from small_nets import Residual, batch_norm, conv
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.maps import peak_response
 from lib.maps.peak_response import Traced, peak_response_maps, trace
 from lib.maps.peaks import Peaks
-from small_nets import Residual, batch_norm, conv
 
 pytestmark = pytest.mark.usefixtures("double")
 
@@ -353,7 +353,7 @@ def test_element_wise_layers_are_part_of_the_step(monkeypatch: pytest.MonkeyPatc
 def test_real_networks_against_the_original_code(name: str) -> None:
     from lib.nets import load_network
     from lib.nets.fcn import fully_convolutional
-    from lib.papers.prm_speed import hooked, one_by_one
+    from lib.papers.iam.prm_speed import hooked, one_by_one
 
     torch.set_default_dtype(torch.float32)
     net = fully_convolutional(load_network(name, pretrained=False), "abcd").double().requires_grad_(False)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from instance_scenes import CLASSES, scenes
 
+from lib.base.problem import Problem
 from lib.metrics.bootstrap import draws
 from lib.metrics.instances import Compared, abo, best, compared, map_r, per_class_iou
-from lib.problem import Problem
 
 ONE = np.ones((1, 1))
 

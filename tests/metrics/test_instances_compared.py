@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from instance_scenes import CLASSES, Scene, scene
 
+from lib.base.problem import Problem
 from lib.metrics.instances import compared, compared_at_best, map_r
-from lib.problem import Problem
 
 
 def labels(*rows: str) -> np.ndarray:

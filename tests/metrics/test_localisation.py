@@ -1,12 +1,11 @@
 """Boxes of masks and their overlap with the truth: by hand, pixel by pixel, against torchvision."""
 import numpy as np
 import pytest
-from boxes_by_pixel import around, box, drawn, flooded, pixels, random_boxes, RULES
+from boxes_by_pixel import RULES, around, box, drawn, flooded, pixels, random_boxes
 
+from lib.base.problem import Problem
 from lib.data.dataset import Box
 from lib.metrics.localisation import Rule, best_overlap, boxes_of, centred, overlaps, truth_boxes, whole_image
-from lib.problem import Problem
-
 
 # ---- boxes of a mask
 

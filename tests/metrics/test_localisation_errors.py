@@ -1,11 +1,19 @@
 """Localisation errors and MaxBoxAcc over images and thresholds: by hand, and as published."""
 import numpy as np
 import pytest
-from boxes_by_pixel import around, box, drawn, flooded, pixels, random_boxes, RULES
+from boxes_by_pixel import RULES, around, box, drawn, flooded, pixels, random_boxes
 from scipy.ndimage import gaussian_filter
 
 from lib.metrics.bootstrap import draws
-from lib.metrics.localisation import Localised, best_overlap, errors, max_box_acc, max_box_acc_v2, overlaps, whole_image
+from lib.metrics.localisation import (
+    Localised,
+    best_overlap,
+    errors,
+    max_box_acc,
+    max_box_acc_v2,
+    overlaps,
+    whole_image,
+)
 
 THRESHOLDS = np.arange(0.1, 1, 0.1)
 

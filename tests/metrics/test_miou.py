@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
+from lib.base.problem import Problem
 from lib.metrics.bootstrap import draws
 from lib.metrics.miou import Confusions, confusion, mean_of_known
-from lib.problem import Problem
 
 ALIKE = np.ones((1, 1))
 

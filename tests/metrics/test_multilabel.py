@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from lib.base.problem import Problem
 from lib.metrics.bootstrap import draws
 from lib.metrics.multilabel import average_precision, multilabel_scores
-from lib.problem import Problem
 
 
 def case(seed: int, images: int = 30, classes: int = 4, levels: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from lib.mirror import mirror_folder
-from lib.problem import Problem
+from lib.base.paths import mirror_folder
+from lib.base.problem import Problem
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +18,3 @@ def mirror():
 def image():
     """Two random images of side 64, RGB in 0..1."""
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.base.problem import Problem
 from lib.nets import load_network
 from lib.nets.fcn import IMAGE, Fcn, fully_convolutional
 from lib.nets.network import Network
-from lib.problem import Problem
 
 
 def trunk() -> Network:

@@ -8,11 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lib.nets import fcn_file, load_network
-from lib.nets.fcn import Fcn, fully_convolutional
-from lib.nets.fcn_file import load_fcn, read_header, save_fcn
+from lib.base.problem import Problem
+from lib.nets import fcn as fcn_file, load_network
+from lib.nets.fcn import Fcn, fully_convolutional, load_fcn, read_header, save_fcn
 from lib.nets.network import Network
-from lib.problem import Problem
 
 CLASSES = ["cat", "dog", "cow"]
 

@@ -1,14 +1,14 @@
 """A pretrained network's linear layer at every place: its mean over the map is what the network itself says."""
 import pytest
 import torch
+from iam_toys import toy_photo, toy_trunk
 from torch import Tensor
 
-from iam_toys import toy_photo, toy_trunk
+from lib.base.problem import Problem
 from lib.maps.peaks import peak_stimulation
-from lib.nets import imagenet_fcn as module
-from lib.nets.imagenet_fcn import imagenet_fcn
+from lib.nets import fcn as module
+from lib.nets.fcn import imagenet_fcn
 from lib.nets.network import Network
-from lib.problem import Problem
 from lib.training.batches import square
 
 CLASSES = ("ant", "bee", "cow", "dog")

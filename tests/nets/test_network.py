@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.nets import NETWORKS, load_network
 from lib.nets.network import Network, undilate
-from lib.paths import ROOT
-from lib.problem import Problem
 
 WITH_CLASSIFIER = [n for n in NETWORKS if n not in ("vgg16_conv", "torchvision_vgg16")]
 PADDED = [n for n in NETWORKS if n != "torchvision_inception_v3"]

@@ -6,9 +6,9 @@ import torch
 import torchvision
 from torch import nn
 
-from lib.files import sha256
+from lib.base.files import sha256
+from lib.base.problem import Problem
 from lib.nets import load_network
-from lib.problem import Problem
 
 MEAN, DEVIATION = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 

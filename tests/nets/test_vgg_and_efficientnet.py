@@ -3,10 +3,10 @@ import pytest
 import torch
 import torchvision
 
+from lib.base.problem import Problem
 from lib.nets import load_network
 from lib.nets.efficientnet import PACKAGE, SHA256, normalise
 from lib.nets.weights import load_state_dict, package_file
-from lib.problem import Problem
 
 
 def test_vgg_is_torchvisions_without_the_last_pooling(mirror, image):

@@ -8,12 +8,19 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lib.files import sha256
+from lib.base.files import sha256
+from lib.base.paths import mirror_folder
+from lib.base.problem import Problem
 from lib.nets import load_network
 from lib.nets.googlenet import FILE, SHA256
-from lib.mirror import mirror_folder
-from lib.nets.weights import (fill, fill_in_order, imagenet_classes, load_safetensors, load_state_dict, package_file)
-from lib.problem import Problem
+from lib.nets.weights import (
+    fill,
+    fill_in_order,
+    imagenet_classes,
+    load_safetensors,
+    load_state_dict,
+    package_file,
+)
 
 
 @pytest.fixture

@@ -10,10 +10,8 @@ import nbformat
 import pytest
 import yaml
 
-from lib.params import NOTEBOOKS, TIERS
-from lib.params import STAGES as FIRST
-from lib.paths import NOTEBOOKS as FOLDER
-from lib.paths import ROOT
+from lib.base.paths import NOTEBOOKS as FOLDER, ROOT
+from lib.params import NOTEBOOKS, STAGES as FIRST, TIERS
 from lib.pipeline import imports, stages
 from lib.pipeline.imports import BY_VALUE, imported_modules
 
@@ -130,8 +128,8 @@ def test_a_stage_depends_on_exactly_the_parameters_that_its_notebook_uses(name: 
 
 
 @pytest.mark.parametrize("stage, command, module", [
-    ("dcsm_train", stages.train_dcsm, "lib/training/dcsm_train.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm_maps.py"),
-    ("csoa_train", stages.train_csoa, "lib/training/csoa_networks.py"), ("iam_train", stages.train_iam, "lib/training/iam_train.py")])
+    ("dcsm_train", stages.train_dcsm, "lib/training/networks.py"), ("dcsm_maps", stages.maps_dcsm, "lib/papers/dcsm/maps.py"),
+    ("csoa_train", stages.train_csoa, "lib/papers/csoa/networks.py"), ("iam_train", stages.train_iam, "lib/papers/iam/training.py")])
 def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, command: Any, module: str) -> None:
     assert modules(stage) == with_themselves(module)
     source = inspect.getsource(command)
@@ -141,7 +139,7 @@ def test_training_and_raw_maps_depend_on_exactly_what_decides_them(stage: str, c
 
 
 def test_proposals_depend_on_exactly_what_decides_them() -> None:
-    assert modules("proposals") == with_themselves("lib/data/proposal_store.py") and others("proposals") == ["data/${item}"]
+    assert modules("proposals") == with_themselves("lib/proposals/store.py") and others("proposals") == ["data/${item}"]
     assert STAGES["proposals"]["do"]["params"] == ["tier.${item}.proposals"]
 
 
@@ -177,7 +175,7 @@ def test_the_report_covers_every_notebook() -> None:
 
 
 def test_data_depends_on_every_importer() -> None:
-    assert modules("data") == with_themselves("lib/data/collage.py", "lib/data/mirror.py", "lib/data/official/__init__.py")
+    assert modules("data") == with_themselves("lib/data/collage/compose.py", "lib/data/mirror.py", "lib/data/official/__init__.py")
 
 
 def test_dependencies_exist() -> None:

@@ -7,10 +7,17 @@ from typing import Any
 import nbformat
 import pytest
 
-from lib.paths import ROOT
+from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.pipeline import notebook as stage
-from lib.pipeline.notebook import check_complete, check_parameters, publish_notebook, read, run_notebook, strip
-from lib.problem import Problem
+from lib.pipeline.notebook import (
+    check_complete,
+    check_parameters,
+    publish_notebook,
+    read,
+    run_notebook,
+    strip,
+)
 from lib.report.record import OUTPUT
 
 SETTINGS = 'tier = "none"\nvalue = 1\nflag = True\nnothing = 0'
@@ -58,7 +65,7 @@ def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes
     monkeypatch.delenv(OUTPUT, raising=False)
     (tmp_path / "build" / ".part-t-tiny-killed").mkdir()   # of a run that could not tidy up
     (tmp_path / "build" / ".part-t-tiny-killed" / "half").write_text("half")
-    check = "import lib.paths, sys\nfrom pathlib import Path\nassert Path.cwd() == lib.paths.ROOT and value == 5"
+    check = "import lib.base.paths, sys\nfrom pathlib import Path\nassert Path.cwd() == lib.base.paths.ROOT and value == 5"
     run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE), value=5, flag=False, nothing=None)
 
     now = files(tmp_path)

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.params import load_params
-from lib.paths import ROOT
 from lib.pipeline import repro, stages
 from lib.pipeline.repro import set_parameter
-from lib.problem import Problem
 
 
 @pytest.fixture

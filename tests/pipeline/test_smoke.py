@@ -11,12 +11,29 @@ import nbformat
 import pytest
 import yaml
 from small_project import (
-    CSOA, FROM_MAPS, IAM, RCAM, Run, changed, checkout, descendants, dvc, edit, git, interrupted, metrics, python, smoke, until, values, working_in)
+    CSOA,
+    FROM_MAPS,
+    IAM,
+    RCAM,
+    Run,
+    changed,
+    checkout,
+    descendants,
+    dvc,
+    edit,
+    git,
+    interrupted,
+    metrics,
+    python,
+    smoke,
+    until,
+    values,
+    working_in,
+)
 
-from lib.files import sha256
-from lib.params import FROM_CSOA, FROM_IAM, NOTEBOOKS
-from lib.params import STAGES as FIRST
-from lib.paths import ROOT
+from lib.base.files import sha256
+from lib.base.paths import ROOT
+from lib.params import FROM_CSOA, FROM_IAM, NOTEBOOKS, STAGES as FIRST
 
 pytestmark = pytest.mark.slow
 NET = "efficientnet_lite0"

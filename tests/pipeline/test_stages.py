@@ -9,11 +9,10 @@ import nbformat
 import pytest
 import yaml
 
+from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.params import NOTEBOOKS, TIERS, Params, load_params
-from lib.paths import ROOT
-from lib.pipeline import __main__ as command
-from lib.pipeline import repro, stages
-from lib.problem import Problem
+from lib.pipeline import __main__ as command, repro, stages
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 COMMANDS = [(name, item, stage["do"]["cmd"].replace("${item}", item)) for name, stage in STAGES.items()
@@ -127,7 +126,7 @@ def listed(stage: str, tier: str, kind: str) -> list[str]:
 def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, opened: list[Path], tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple] = []
-    monkeypatch.setattr("lib.training.dcsm_train.train_networks", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.training.networks.train_networks", lambda *args: calls.append(args))
     stages.train_dcsm(tier)
     (data, networks, seed, weights, curves, sources), = calls
     block = params.tier[tier].dcsm_train
@@ -141,8 +140,8 @@ def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, op
 @pytest.mark.parametrize("tier", TIERS)
 def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, trained = [], []
-    monkeypatch.setattr("lib.data.proposal_store.compute", lambda *args: found.append(args))
-    monkeypatch.setattr("lib.training.iam_train.train_run", lambda *args: trained.append(args))
+    monkeypatch.setattr("lib.proposals.store.compute", lambda *args: found.append(args))
+    monkeypatch.setattr("lib.papers.iam.training.train_run", lambda *args: trained.append(args))
     stages.find_proposals(tier)
     stages.train_iam(tier)
     run = params.tier[tier].iam_train
@@ -159,7 +158,7 @@ def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened:
 @pytest.mark.parametrize("tier", TIERS)
 def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple] = []
-    monkeypatch.setattr("lib.papers.dcsm_maps.compute", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.papers.dcsm.maps.compute", lambda *args: calls.append(args))
     stages.maps_dcsm(tier)
     (data, run, settings, weights, folder, sources), = calls
     block = params.tier[tier].dcsm_maps
@@ -178,7 +177,7 @@ def test_the_environment_goes_before_the_parameter(params: Params, monkeypatch: 
 def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(stages, "check_sources", lambda params, tiers: calls.append(tiers))
-    monkeypatch.setattr("lib.data.collage.build_collage", lambda *args, single: calls.append((*args, single)))
+    monkeypatch.setattr("lib.data.collage.compose.build_collage", lambda *args, single: calls.append((*args, single)))
     monkeypatch.setattr("lib.data.mirror.import_mirror", lambda *args: calls.append(args))
     monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
     stages.build_data(tier)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib.problem import Problem
+from lib.base.problem import Problem
+from lib.base.strict import build
 from lib.refine.convcrf import ConvCrfSettings, conv_crf, refine_instances
-from lib.refine.crf import LEAST, CrfSettings, refine_foreground
-from lib.strict import build
+from lib.refine.crf import LEAST, refine_foreground
+from lib.refine.settings import CrfSettings
 
 USUAL = ConvCrfSettings(filter_size=3, theta_alpha=5, theta_beta=20, theta_gamma=2, bilateral=1, spatial=0.5, iterations=3)
 

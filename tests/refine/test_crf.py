@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.refine.crf import LEAST, CrfSettings, crf_of, dense_crf, refine_foreground
+from lib.refine.crf import LEAST, crf_of, dense_crf, refine_foreground
+from lib.refine.settings import CrfSettings
 
 # The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it happens to be close).
 TOLERANCE = 0.02

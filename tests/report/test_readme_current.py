@@ -1,6 +1,6 @@
 import pytest
 
-from lib.paths import REPORTS, ROOT
+from lib.base.paths import REPORTS, ROOT
 from lib.report.readme import BEGIN, is_current
 
 

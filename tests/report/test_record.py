@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib.paths import ROOT
+from lib.base.paths import ROOT
 from lib.report import record
 from lib.report.record import LARGEST_FIGURE, OUTPUT, Record
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_training import COLOURS, LABELS, SETTINGS, photograph, trunk
 
 from lib.data.dataset import Dataset
 from lib.data.writer import writing
 from lib.nets.fcn import Fcn, fully_convolutional
-from lib.training.multilabel_settings import TrainingSettings
-from small_training import COLOURS, LABELS, SETTINGS, photograph, trunk
+from lib.training.settings import TrainingSettings
 
 
 @pytest.fixture
@@ -37,8 +37,3 @@ def tiny() -> Callable[..., Fcn]:
 @pytest.fixture
 def settings() -> TrainingSettings:
     return SETTINGS
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
 from lib.nets.fcn import Fcn, fully_convolutional
 from lib.nets.network import Network
-from lib.problem import Problem
 from lib.training.batches import CachedViews, Photographs, cut, rounded, square, targets
-from lib.training.multilabel_settings import TrainingSettings
+from lib.training.settings import TrainingSettings
 
 PAD = torch.tensor([0.485, 0.456, 0.406])
 

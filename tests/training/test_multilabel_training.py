@@ -13,16 +13,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
 from lib.data.writer import writing
 from lib.nets.fcn import Fcn, fully_convolutional
 from lib.nets.network import Network
-from lib.problem import Problem
 from lib.training import multilabel
 from lib.training.batches import square
-from lib.training.curves import as_csv
+from lib.training.checkpoint import as_csv
 from lib.training.multilabel import COLUMNS, labels, predict, sigmoid_cross_entropy, train
-from lib.training.multilabel_settings import TrainingSettings
+from lib.training.settings import TrainingSettings
 
 
 def weights_of(fcn: Fcn) -> dict[str, Tensor]:

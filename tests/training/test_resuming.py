@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.nets.fcn import Fcn
-from lib.problem import Problem
 from lib.training import multilabel
 from lib.training.multilabel import train
-from lib.training.multilabel_settings import TrainingSettings
+from lib.training.settings import TrainingSettings
 
 STEPS = 12   # two phases of two epochs of three mini-batches
 Losses = list[tuple[tuple[int, ...], float]]

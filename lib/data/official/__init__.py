@@ -3,9 +3,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from lib.base.problem import Problem, nearest
 from lib.data.official import cub, ilsvrc, pascal_s, saliency, voc
 from lib.data.official.common import Layout
-from lib.problem import Problem, nearest
 
 OFFICIAL: dict[str, Callable[..., None]] = {
     "voc2012": voc.import_voc, "cub": cub.import_cub, "ilsvrc": ilsvrc.import_ilsvrc, "pascal_s": pascal_s.import_pascal_s,

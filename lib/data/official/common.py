@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lib.base.problem import Problem
 from lib.data.dataset import Box
 from lib.data.images import open_image
 from lib.data.writer import DatasetWriter
-from lib.problem import Problem
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 ORIENTATION = 0x0112   # the EXIF tag

@@ -5,10 +5,18 @@ Boxes are x, y, width, height in pixels counted from 0. Segmentations (grey = sh
 """
 from pathlib import Path
 
-from lib.data.official.common import Layout, half_open, place_image, read_grey, read_table, require_files, set_aside
+from lib.base.problem import Problem
+from lib.base.progress import progress
+from lib.data.official.common import (
+    Layout,
+    half_open,
+    place_image,
+    read_grey,
+    read_table,
+    require_files,
+    set_aside,
+)
 from lib.data.writer import writing
-from lib.problem import Problem
-from lib.progress import progress
 
 TABLES = {"images": 2, "image_class_labels": 2, "train_test_split": 2, "bounding_boxes": 5, "classes": 2}
 LAYOUT = Layout(

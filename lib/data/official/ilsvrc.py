@@ -9,11 +9,20 @@ where LOC_synset_mapping.txt is absent.
 import csv
 from pathlib import Path
 
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.dataset import Box
-from lib.data.official.common import Layout, Truth, half_open, place_image, read_table, read_truth, require_files, set_aside
+from lib.data.official.common import (
+    Layout,
+    Truth,
+    half_open,
+    place_image,
+    read_table,
+    read_truth,
+    require_files,
+    set_aside,
+)
 from lib.data.writer import DatasetWriter, writing
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 LAYOUT = Layout(
     "ILSVRC with Data/CLS-LOC/val/, Annotations/CLS-LOC/val/ (or LOC_val_solution.csv beside ILSVRC) and ImageSets/CLS-LOC/val.txt, "

@@ -8,10 +8,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.official.common import IMAGE_SUFFIXES, Layout, place_image, read_grey
 from lib.data.writer import writing
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 HALF = 128   # grey values from here on are >= 0.5
 MASK_FOLDER = re.compile(r"mask|truth|binary|annotation|label|(^|[^a-z])gts?([^a-z]|$)", re.IGNORECASE)

@@ -12,12 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.base.problem import Problem, nearest
+from lib.base.progress import progress
 from lib.data.dataset import Box
 from lib.data.official.common import (
-    Layout, half_open, place_image, place_mask, read_table, read_truth, require_files, set_aside)
+    Layout,
+    half_open,
+    place_image,
+    place_mask,
+    read_table,
+    read_truth,
+    require_files,
+    set_aside,
+)
 from lib.data.writer import DatasetWriter, writing
-from lib.problem import Problem, nearest
-from lib.progress import progress
 
 CLASSES = ("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
            "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor")

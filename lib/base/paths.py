@@ -1,0 +1,19 @@
+"""Where things lie, whatever the working directory (notebooks run in their own folder)."""
+import os
+from pathlib import Path
+
+from lib.base.problem import Problem
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+BUILD = ROOT / "build"
+REPORTS = ROOT / "reports"
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def mirror_folder(given: Path | None = None) -> Path:
+    """The mirror: the folder given, else the environment variable MIRROR, else ../shared/data beside the project."""
+    folder = Path(given or os.environ.get("MIRROR") or ROOT.parent / "shared" / "data")
+    if not (folder / "manifest.json").is_file():
+        raise Problem(f"{folder}: not the mirror (no manifest.json); name its folder in the environment variable MIRROR.")
+    return folder

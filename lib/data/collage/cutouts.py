@@ -1,0 +1,116 @@
+"""The collage's raw material: photographic cut-outs and wallpapers, each set aside for one split."""
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lib.base.problem import Problem
+from lib.data.collage.debian import fetch_package, package_version, unpack
+from lib.data.images import open_image, read_rgb
+
+STAMPS = "tuxpaint-stamps-default"
+SPLITS = ("train", "val", "test")
+SHARES = (0.55, 0.2, 0.25)   # of each category's cut-outs
+
+# category: (folders below the stamps, stems left out). Left out: drawings, mirrored copies, parts, things cut with their ground.
+CATEGORIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "bird": (("animals/birds",), ("albino_peahen",)),
+    "carnivore": (("animals/mammals/cats", "animals/mammals/dogs", "animals/mammals/bears", "animals/mammals/ferret",
+                   "animals/mammals/badger"), ("tiger_sumatran",)),
+    "fish": (("animals/fish",), ("lobster", "shrimp")),
+    "flower": (("plants/flowers",), ("flower7",)),
+    "fruit": (("food/fruit",), ()),
+    "hoofed": (("animals/mammals/bovines", "animals/mammals/deer", "animals/mammals/equines", "animals/mammals/camel",
+                "animals/mammals/giraffe"), ("indian_blackbuck",)),
+    "insect": (("animals/insects",), ("bee", "Brown_slug", "Woodlouse")),
+    "instrument": (("hobbies/music",), ("bassoon",)),
+    "small_mammal": (("animals/mammals/rodents", "animals/marsupials", "animals/mammals/aquatic/otter",
+                      "animals/mammals/rabbit_little"), ()),
+    "tool": (("household/tools",), ("cementmixer", "measuring_tape_mirror", "spade")),
+    "vegetable": (("food/vegetables",), ()),
+    "vehicle": (("vehicles",), ("7spoke256", "wheel_tractor", "dumper_mirror", "sedan_police", "sedan_police_mirror", "balloon360")),
+}
+DRAWN = ("cartoon", "toys", "plastic", "symbols")   # folders of drawings
+
+# split: photographs without a subject of their own, by the beginning of their path below share/
+WALLPAPERS: dict[str, tuple[str, ...]] = {
+    "train": ("wallpapers/BytheWater/", "wallpapers/FallenLeaf/", "wallpapers/Path/", "backgrounds/mate/nature/Blinds",
+              "backgrounds/mate/nature/GreenMeadow", "backgrounds/mate/nature/Storm", "backgrounds/aitzgorri", "backgrounds/sunset"),
+    "val": ("wallpapers/OneStandsOut/", "wallpapers/summer_1am/", "backgrounds/mate/nature/Wood", "backgrounds/Bridge"),
+    "test": ("wallpapers/ColdRipple/", "wallpapers/DarkestHour/", "backgrounds/mate/nature/Dune", "backgrounds/mate/nature/RainDrops",
+             "backgrounds/life", "backgrounds/picosdeeuropa", "backgrounds/Dragonfly"),
+}
+WALLPAPER_PACKAGES = ("plasma-workspace-wallpapers", "mate-backgrounds", "lomiri-wallpapers-16.04")
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """A photographed object: RGBA trimmed to its silhouette."""
+    name: str
+    category: str
+    rgba: Image.Image
+
+
+@dataclass(frozen=True)
+class Material:
+    """Cut-outs and backgrounds of one split, in a fixed order."""
+    cutouts: dict[str, list[Cutout]]   # by category
+    backgrounds: list[Image.Image]
+
+
+def fetch_material(cache: Path) -> tuple[Path, dict[str, str]]:
+    """Unpack the packages below `cache` (once); returns the folder that holds `share/` and the packages' versions."""
+    packages = {name: fetch_package(name, cache) for name in (STAMPS, *WALLPAPER_PACKAGES)}
+    share = cache / "share"
+    for name, deb in packages.items():
+        done = share / f".{name}"
+        if not done.exists() or done.stat().st_mtime < deb.stat().st_mtime:
+            unpack(deb, share, _is_picture)
+            done.touch()
+    return share / "usr" / "share", {name: package_version(deb) for name, deb in packages.items()}
+
+
+def load_material(share: Path, seed: int, split: str) -> Material:
+    """Decode what one split may use; the assignment depends on the seed and the names alone."""
+    cutouts = {category: [_cutout(path, category) for path in _members(share, category, seed, split)] for category in CATEGORIES}
+    if empty := [c for c, members in cutouts.items() if not members]:
+        raise Problem(f'{share}: no cut-out of category "{empty[0]}" for split {split}; the package {STAMPS} is not the expected one.')
+    backgrounds = [_wallpaper(path) for start in WALLPAPERS[split] if (path := _largest(share, start))]
+    if len(backgrounds) < 3:
+        raise Problem(f"{share}: only {len(backgrounds)} wallpapers for split {split}, at least 3 are needed; install {', '.join(WALLPAPER_PACKAGES)}.")
+    return Material(cutouts, backgrounds)
+
+
+def _is_picture(path: str) -> bool:
+    wanted = (path.startswith("usr/share/tuxpaint/stamps/") or "/wallpapers/" in path or "/backgrounds/" in path)
+    return wanted and path.lower().endswith((".png", ".jpg")) and "/cartoon/" not in path
+
+
+def _members(share: Path, category: str, seed: int, split: str) -> list[Path]:
+    folders, left_out = CATEGORIES[category]
+    stamps = share / "tuxpaint" / "stamps"
+    paths = [p for f in folders for p in ((stamps / f).rglob("*.png") if (stamps / f).is_dir() else [stamps / f"{f}.png"])]
+    paths = sorted(p for p in paths if p.is_file() and p.stem not in left_out and not set(DRAWN) & set(p.relative_to(stamps).parts))
+    order = np.random.default_rng([seed, list(CATEGORIES).index(category)]).permutation(len(paths))
+    ends = np.round(np.cumsum(SHARES) * len(paths)).astype(int)
+    start = dict(zip(SPLITS, (0, *ends)))[split]
+    return [paths[i] for i in sorted(order[start:dict(zip(SPLITS, ends))[split]])]
+
+
+def _cutout(path: Path, category: str) -> Cutout:
+    rgba = open_image(path).convert("RGBA")
+    solid = rgba.getchannel("A").point(lambda a: 255 * (a >= 128))
+    return Cutout(path.stem, category, rgba.crop(solid.getbbox() or (0, 0, *rgba.size)))
+
+
+def _largest(share: Path, start: str) -> Path | None:
+    folder, name = share / start.rpartition("/")[0], start.rpartition("/")[2]
+    found = [p for p in (folder.glob(f"{name}*") if name else (folder / "contents" / "images").glob("*.jpg")) if p.is_file()]
+    return max(found, key=lambda p: (p.stat().st_size, p.name), default=None)
+
+
+def _wallpaper(path: Path) -> Image.Image:
+    photo = read_rgb(path)
+    scale = 1080 / min(photo.size)   # enough for any crop, and quick to cut
+    return photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.BICUBIC) if scale < 1 else photo

@@ -1,0 +1,65 @@
+"""From heat maps to scores, for every method that yields one foreground map an image."""
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from lib.base.problem import Problem
+from lib.base.progress import progress
+from lib.data.dataset import (
+    Sample,
+    subset as subset,  # callers find it here too
+)
+from lib.metrics.bootstrap import compare, draws, summarise
+from lib.metrics.fmeasure import Curve, Curves, curve
+
+
+@dataclass
+class Scored:
+    """Curves of every row over the images that were scored, in order; `dropped` images have no foreground in their truth."""
+    curves: dict[str, list[Curve]] = field(default_factory=dict)
+    ids: list[str] = field(default_factory=list)
+    dropped: int = 0
+    seconds: float = 0.0   # spent on maps, without decoding and scoring
+
+    def add(self, maps: Mapping[str, Tensor], samples: Sequence[Sample]) -> None:
+        """Score a batch of maps `(B, 1, h, w)` against its samples, each at the size of its truth."""
+        for i, sample in enumerate(samples):
+            truth, valid = sample.foreground()
+            if not truth.any():
+                self.dropped += 1
+                continue
+            self.ids.append(sample.id)
+            for row, values in maps.items():
+                heat = interpolate(values[i:i + 1].float(), truth.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+                self.curves.setdefault(row, []).append(curve(heat, truth, valid))
+
+    def scores(self, samples: int, seed: int) -> dict[str, dict]:
+        """{row: {metric: draws}}; every row on the same draws of images."""
+        if not self.ids:
+            raise Problem(f"None of the {self.dropped} images has any foreground in its truth, so there is nothing to score.")
+        weights = draws(len(self.ids), samples, seed)
+        return {row: Curves.of(curves).scores(weights) for row, curves in self.curves.items()}
+
+    def table(self, pairs: list[tuple[str, str]], samples: int, level: float, seed: int) -> tuple[dict, dict]:
+        """(rows with intervals, paired comparisons of `pairs`) as the metrics file holds them."""
+        scores = self.scores(samples, seed)
+        return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
+
+
+def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:
+    """Consecutive batches with a progress bar."""
+    yield from progress([samples[i:i + size] for i in range(0, len(samples), size)], label)
+
+
+def score(samples: Sequence[Sample], batch: int, maps: Callable[[Sequence[Sample]], Mapping[str, Tensor]], label: str) -> Scored:
+    """Run a method over samples: `maps` turns a batch of samples into named maps `(B, 1, h, w)` in 0..1."""
+    scored = Scored()
+    for part in batches(samples, batch, label):
+        start = perf_counter()
+        found = maps(part)
+        scored.seconds += perf_counter() - start
+        scored.add(found, part)
+    return scored

@@ -1,0 +1,114 @@
+"""CSoA's constants; free of torch, so that params.yaml can be checked quickly."""
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lib.base.runs import TableRun
+from lib.base.strict import bounded, build
+
+Variant = Literal["base", "confseg", "coaug", "csoa"]
+Position = Literal["3-5", "4-5", "5-5"]
+Rise = Literal["linear", "late", "constant"]
+Scaling = Literal["minmax", "positive"]
+
+
+@dataclass(frozen=True)
+class CsoaSettings:
+    """Sections 3.1 and 3.2; what the paper leaves open was chosen on validation images.
+
+    alpha       the largest share of L_inner (eq. 6)
+    rise        how it is reached: linearly from 0 in the first epoch, at once after half of the epochs (late), or from the start (constant)
+    inner       L_inner as eq. 5 prints it, a sum over pixels, or the mean over them
+    detach      S_L supervises S_F without being pulled towards it
+    scaling     S_L^c between 0 and 1 in eq. 8 and 10: from its least to its largest value, or what is positive of it over the largest
+    gamma, delta, weight   of eq. 12, and of the whole of L_D beside L_C
+    """
+    alpha: float = bounded(0, 1)
+    rise: Rise = bounded()
+    inner: Literal["sum", "mean"] = bounded()
+    detach: bool = bounded()
+    scaling: Scaling = bounded()
+    gamma: float = bounded(0, 1000)
+    delta: float = bounded(0, 1000)
+    weight: float = bounded(0, 1000)
+
+
+@dataclass(frozen=True)
+class CsoaTraining:
+    """Section 4.1; the CPU tiers train fewer and smaller heads on smaller images.
+
+    side            of the square that images are resized to; training crops a random 7/8 of its sides
+    output_stride   of the trunk
+    width           of the two 3x3 convolutions of a classifier
+    frozen          stage of the trunk up to which nothing is trained (0: everything is)
+    depthwise       whether filters of one channel each are trained above that: they are half of a step's time on a CPU
+    embedded_side   of the images that CoAug embeds
+    rate, head_rate of the trunk and of the classifiers; both fall by `decay` every epoch
+    """
+    side: int = bounded(32, 2048)
+    output_stride: int = bounded(8, 32)
+    width: int = bounded(1, 4096)
+    frozen: int = bounded(0, 5)
+    depthwise: bool = bounded()
+    embedded_side: int = bounded(32, 512)
+    batch: int = bounded(2, 4096)
+    batch_classes: int = bounded(1, 1000)
+    epochs: int = bounded(1, 1000)
+    rate: float = bounded(0, 10)
+    head_rate: float = bounded(1e-9, 10)
+    decay: float = bounded(0.1, 1)
+    weight_decay: float = bounded(0, 1)
+
+
+@dataclass(frozen=True)
+class CsoaRun:
+    """What is trained on one data set with one network.
+
+    least       training images of a single object that a class needs; rarer classes are left out
+    seeds       of table 1 (`variants`) and of table 2 (`positions` of W_F in CSoA, beside the 4-5 of table 1; null: none)
+    trials      names under `csoa_trials`: CSoA with other constants, trained with the first seed, scored on validation images
+    ten_crop    whether classes are also found as the mean over ten crops
+    """
+    least: int = bounded(2, 100_000)
+    seeds: list[int] = bounded(0, 2 ** 31)
+    variants: list[Variant] = bounded()
+    positions: list[Position] | None = bounded()
+    trials: list[str] | None = bounded()
+    ten_crop: bool = bounded()
+    training: CsoaTraining = bounded()
+
+
+@dataclass(frozen=True)
+class CsoaRuns:
+    """Data set -> network -> what is trained."""
+    runs: dict[str, dict[str, CsoaRun]]
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.runs)
+
+    @property
+    def networks(self) -> list[str]:
+        return [network for networks in self.runs.values() for network in networks]
+
+
+@dataclass(frozen=True)
+class CsoaThresholds:
+    """theta of eq. 13: those that are tried, and the one that `python -m lib segment` takes."""
+    tried: list[float] = bounded(0.001, 0.999)
+    chosen: float = bounded(0.001, 0.999)
+
+
+def constants_of(settings: CsoaSettings, trials: Mapping[str, Mapping[str, Any]]) -> dict[str, CsoaSettings]:
+    """Settings by trial, each with some constants of its own; "" are those of the tables."""
+    return {"": settings} | {name: build(CsoaSettings, asdict(settings) | dict(change), f"csoa_trials.{name}") for name, change in trials.items()}
+
+
+@dataclass(frozen=True)
+class CsoaTables(TableRun):
+    """A notebook of CSoA: table 1 and the sweep come from one data set, the comparison of tables 4 to 6 from several.
+
+    `figures`: images of each in figures 1, 3 and 4.
+    """
+    others: list[str] | None
+    figures: int = bounded(1, 100)

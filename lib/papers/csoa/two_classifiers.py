@@ -1,0 +1,75 @@
+"""A trunk with one convolutional classifier on its last map, W_L, and another on an inner map, W_F (CSoA, section 3.1)."""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from lib.base.problem import Problem, nearest
+from lib.nets import load_network
+from lib.nets.fold import fold_normalisation
+from lib.nets.network import Network
+from lib.nets.saved import fill_described, read_described, save_described
+
+
+class TwoClassifiers(nn.Module):
+    """Class maps S_L and S_F `(B, K, h, w)` of one size; their averages are the logits y_L and y_F (eq. 1)."""
+
+    def __init__(self, trunk: Network, inner: str | None, classes: Sequence[str], width: int) -> None:
+        super().__init__()
+        if not classes:
+            raise Problem("A network needs at least one class to score.")
+        if inner is not None and inner not in trunk.stages:
+            raise Problem(f'{trunk.name} has no stage "{inner}"{nearest(inner, trunk.stages)}')
+        self.trunk, self.stage, self.classes = trunk, inner, tuple(classes)
+        self.inner = trunk.features if inner == "stage5" else trunk.stages[inner] if inner else None
+        names = [trunk.features] + [self.inner] * (inner is not None)
+        with torch.no_grad():
+            depths = {name: maps.shape[1] for name, maps in trunk.activations(torch.zeros(1, 3, 64, 64), names).items()}
+        self.w_l = classifier(depths[trunk.features], width, len(classes))
+        self.w_f = classifier(depths[self.inner], width, len(classes)) if inner else None
+        self.eval()
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(S_L, S_F) of RGB images `(B, 3, H, W)` in 0..1; S_F is None without a second classifier."""
+        seen = self.trunk.activations(rgb, [self.trunk.features] + [self.inner] * (self.inner is not None))
+        s_l = self.w_l(seen[self.trunk.features])
+        return s_l, None if self.w_f is None else adaptive_avg_pool2d(self.w_f(seen[self.inner]), s_l.shape[2:])
+
+
+def classifier(depth: int, width: int, classes: int) -> nn.Sequential:
+    """conv 3x3 - conv 3x3 - conv 1x1 (section 4.1)."""
+    layers = nn.Sequential(nn.Conv2d(depth, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
+                           nn.Conv2d(width, classes, 1))
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(layers[-1].weight, std=0.01)
+    return layers
+
+
+FIELDS = ("network", "output_stride", "classes", "inner", "width", "side", "facts")
+
+
+def save_two_classifiers(net: TwoClassifiers, path: Path, side: int, **facts: str | int | float) -> None:
+    """Write weights and what it takes to build the network again; `side` is that of the squares it was trained on."""
+    save_described(net, path, "two_classifiers", {
+        "network": net.trunk.name, "output_stride": net.trunk.output_stride, "classes": list(net.classes), "inner": net.stage,
+        "width": net.w_l[0].out_channels, "side": side, "facts": facts})
+
+
+def read_two_classifiers(path: Path | str) -> dict[str, Any]:
+    """What `save_two_classifiers` wrote beside the weights."""
+    return read_described(path, "two_classifiers", FIELDS, "a network with two classifiers", "csoa_train")
+
+
+def load_two_classifiers(path: Path | str) -> TwoClassifiers:
+    """The network in evaluation mode, its normalisation folded, on the CPU."""
+    header = read_two_classifiers(path)
+    trunk = load_network(header["network"], header["output_stride"], pretrained=False)
+    net = fold_normalisation(TwoClassifiers(trunk, header["inner"], header["classes"], header["width"]))
+    fill_described(net, path, header["network"], len(header["classes"]))
+    return net.requires_grad_(False).to(memory_format=torch.channels_last)

@@ -1,0 +1,116 @@
+"""How long peak response maps take: all peaks in one pass, against one backward pass for every peak, as the original code has it."""
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from lib.base.process import medians
+from lib.maps.peak_response import ScoresPeaks, peak_response_maps, trace
+from lib.maps.peaks import Peaks
+
+
+def measure(net: ScoresPeaks, rgb: Tensor, peaks: Peaks) -> dict[str, float]:
+    """Milliseconds for the peaks of images `(B, 3, H, W)`, and how many times as fast one pass is. Medians of rounds in which all take turns.
+
+    Whole: from the images on, the forward pass included. The way down alone: from a graph that is there and stays.
+    """
+    n = len(peaks)
+    with torch.enable_grad():
+        ours, theirs = trace(net, rgb), hooked(net, rgb)
+
+    def together() -> None:
+        peak_response_maps(net, rgb, peaks, chunk=n)
+        _finish(rgb)
+
+    def alone(graph: Callable[[], tuple[Tensor, Tensor]]) -> Callable[[], None]:
+        def action() -> None:
+            one_by_one(*graph(), peaks)
+            _finish(rgb)
+        return action
+
+    def forward() -> None:
+        with torch.enable_grad():
+            trace(net, rgb)
+        _finish(rgb)
+
+    times = medians({f"{n} peaks in one pass": together, f"{n} peaks, one backward pass each": alone(lambda: hooked(net, rgb)),
+                     "one pass: forward": forward, "one backward pass each: all of them": alone(lambda: theirs),
+                     "one backward pass each: all of them, on the graph of one pass": alone(lambda: (ours.image, ours.scores))})
+    whole, loop = times[f"{n} peaks in one pass"], times[f"{n} peaks, one backward pass each"]
+    down = max(whole - times["one pass: forward"], 0.1)
+    return times | {"one pass: down": round(down, 1), "times as fast, whole": loop / whole,
+                    "times as fast, down": times["one backward pass each: all of them"] / down}
+
+
+def one_by_one(image: Tensor, scores: Tensor, peaks: Peaks) -> Tensor:
+    """PRMs `(P, H, W)`, each by a backward pass of its own through a graph that is kept."""
+    maps = []
+    for b, label, row, column in zip(*(field.tolist() for field in (peaks.image, peaks.label, peaks.row, peaks.column))):
+        seed = torch.zeros_like(scores)
+        seed[b, label, row, column] = 1
+        gradient, = torch.autograd.grad(scores, image, seed, retain_graph=True)
+        prm = gradient[b].sum(0).clamp(min=0)
+        maps.append(prm / prm.sum())
+    return torch.stack(maps)
+
+
+def hooked(net: ScoresPeaks, rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Images that gradients reach, and score maps on the graph of the original code: two hooks and two convolutions for each one."""
+    image = rgb.detach().clone().requires_grad_()
+    with torch.enable_grad(), Hooked():
+        return image, net.score_maps(image)
+
+
+class Hooked(TorchFunctionMode):
+    """While active in this thread, learnt convolutions are the original code's, except that minima are each image's own and constant."""
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is torch.conv2d and isinstance(args[1], nn.Parameter):
+            return _convolve(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *where: Any) -> Tensor:
+    offset = x.detach().flatten(1).amin(1)[:, None, None, None]
+    x = Before.apply(x, offset)
+    response = functional.conv2d(x, weight, bias, *where).detach()
+    norm = functional.conv2d(x - offset, weight.detach().relu(), None, *where)
+    return After.apply(response, norm)
+
+
+class Before(torch.autograd.Function):
+    """The hook before a convolution: P times x - min(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, offset: Tensor) -> Tensor:
+        ctx.save_for_backward(x, offset)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, None]:
+        x, offset = ctx.saved_tensors
+        return (x - offset) * p, None
+
+
+class After(torch.autograd.Function):
+    """The hook after a convolution: P over the normaliser goes to where the normaliser comes from."""
+
+    @staticmethod
+    def forward(ctx: Any, response: Tensor, norm: Tensor) -> Tensor:
+        ctx.save_for_backward(norm)
+        return response.clone()
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor) -> tuple[None, Tensor]:
+        norm, = ctx.saved_tensors
+        shared = p / (norm.abs() + 1e-10)
+        shared[norm < 1e-10] = 0
+        return None, shared
+
+
+def _finish(on: Tensor) -> None:
+    if on.is_cuda:
+        torch.cuda.synchronize()

@@ -1,0 +1,177 @@
+"""IAM's constants; free of torch, so that params.yaml can be checked quickly."""
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from lib.base.runs import TableRun
+from lib.base.strict import bounded, build
+from lib.refine.settings import ConvCrfSettings, CrfSettings
+from lib.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class RetrievalSettings:
+    """What makes a proposal fit a peak response map: alpha * inside + beta * on the contour - gamma * background (IAM, section 3.2; PRM).
+
+    gamma        for each background pixel inside the proposal, were the image 448 x 448
+    background   below this share of a map's mean
+    width        of the square with which contours are drawn, in pixels of the working size
+    nms          overlap (intersection over union) from which one of two masks of a class goes
+    overlap      least share of any peak response map that a pseudo mask holds
+    """
+    alpha: float = bounded(0, 100)
+    beta: float = bounded(0, 100)
+    gamma: float = bounded(0, 1)
+    background: float = bounded(0, 10)
+    width: Literal[3, 5, 7, 9] = bounded()
+    nms: float = bounded(0, 1)
+    overlap: float = bounded(0, 1)
+
+
+@dataclass(frozen=True)
+class FillingSettings:
+    """What a filling module is and learns from (sections 3.1 and 3.2); what the paper leaves open was chosen on validation images.
+
+    channels, width, r   C of eq. 2 and 3, the feature pyramid's channels, the side of the neighbourhood
+    ranking     what ranks proposals for pseudo masks: section 3.2's f (matching), or PRM's score, which has a background term (retrieval)
+    most        proposals that are ranked for each peak: at least the largest k
+    peaks       peaks of an image and class that a map is made of, the highest first
+    """
+    retrieval: RetrievalSettings = bounded()
+    channels: int = bounded(1, 256)
+    width: int = bounded(1, 1024)
+    r: Literal[3, 5, 7] = bounded()
+    ranking: Literal["matching", "retrieval"] = bounded()
+    most: int = bounded(1, 1000)
+    peaks: int = bounded(1, 1000)
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How activation maps become masks (section 3.3, post-processing).
+
+    level            of a map, from which a pixel belongs to the object
+    crf, dense_crf   that refine maps: the paper's, and the one that the table has beside it
+    """
+    level: float = bounded(0.01, 0.99)
+    crf: ConvCrfSettings = bounded()
+    dense_crf: CrfSettings = bounded()
+
+
+@dataclass(frozen=True)
+class IamSettings(MaskSettings, FillingSettings):
+    """Both. They are two in params.yaml, since no network has to be trained again for other masks."""
+
+
+@dataclass(frozen=True)
+class IamConstants:
+    """What is tried on validation images: least values of a peak, shares of a CAM's maximum, and constants of the ConvCRF."""
+    peaks: list[float] = bounded(-100, 1000)
+    cams: list[float] = bounded(0.01, 0.99)
+    crfs: dict[str, dict[str, int | float]] = bounded()
+
+
+@dataclass(frozen=True)
+class FillingTraining:
+    """How filling modules are trained, on a classifier that stays as it is and all training images that have proposals (section 3.3).
+
+    side        of the padded squares that the classifier sees
+    map_side    of the peak response maps that are filled, at most `side`
+    batch       images a step, with all their peaks
+    passes      over the images; pseudo targets are drawn anew in every one
+    """
+    side: int = bounded(64, 2048)
+    map_side: int = bounded(32, 2048)
+    batch: int = bounded(1, 1024)
+    passes: int = bounded(1, 10_000)
+    optimiser: Literal["sgd", "adam"] = bounded()
+    rate: float = bounded(1e-9, 10)
+
+
+@dataclass(frozen=True)
+class IamNetwork:
+    """A classifier with stimulated peaks, and the filling modules on it: one for each k and seed."""
+    classifier: TrainingSettings
+    filling: FillingTraining
+    k: list[int] = bounded(1, 1000)
+    seeds: list[int] = bounded(0, 2 ** 31)
+
+
+@dataclass(frozen=True)
+class IamTrainRun:
+    """What is trained on one data set; `unseen`: classes whose images a filling module of its own never sees (null: none)."""
+    dataset: str
+    networks: dict[str, IamNetwork]
+    unseen: list[str] | None
+
+
+@dataclass(frozen=True)
+class ProposalRun:
+    """Data set -> split -> images with proposals, spread evenly over the split (null: all)."""
+    images: dict[str, dict[str, int | None]]
+
+    @property
+    def datasets(self) -> list[str]:
+        return list(self.images)
+
+
+def settings_of(filling: FillingSettings, masks: MaskSettings) -> IamSettings:
+    return IamSettings(**vars(filling), **vars(masks))
+
+
+def crfs_of(settings: MaskSettings, constants: IamConstants) -> dict[str, ConvCrfSettings]:
+    """ConvCRFs by name: the one of the tables, and those that are tried beside it, each with some constants of its own."""
+    return {"chosen": settings.crf} | {name: build(ConvCrfSettings, asdict(settings.crf) | change, f"iam_constants.crfs.{name}")
+                                       for name, change in constants.crfs.items()}
+
+
+TABLE_K = (1, 5, 9)   # of table 1
+MAIN = 5               # k of the modules that sections 4.2 and 4.3 use
+
+
+@dataclass(frozen=True)
+class FillingJob:
+    """One filling module to train; an `unseen` one never sees an image of the classes that are held out."""
+    k: int
+    seed: int
+    unseen: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"k{self.k}_seed{self.seed}" + "_unseen" * self.unseen
+
+
+def filling_jobs(network: IamNetwork, unseen: bool) -> list[FillingJob]:
+    """Everything, seed by seed, so that an interrupted run has whole rows."""
+    return [job for seed in network.seeds for job in [FillingJob(k, seed) for k in network.k] + [FillingJob(MAIN, seed, True)] * unseen]
+
+
+@dataclass(frozen=True)
+class IamTables(TableRun):
+    """A notebook of IAM: images of the validation and test splits, spread evenly (null: all)."""
+    val_images: int | None = bounded(2, None)
+    images: int | None = bounded(2, None)
+
+
+@dataclass(frozen=True)
+class IamMain(IamTables):
+    """`figures`: images of each in figures 1, 5 and 6."""
+    figures: int = bounded(1, 100)
+
+
+@dataclass(frozen=True)
+class IamSpeed(TableRun):
+    """`images` are timed; `peaks` go down together and one by one."""
+    images: int = bounded(1, 1000)
+    peaks: int = bounded(2, 64)
+
+
+@dataclass(frozen=True)
+class IamTransfer(TableRun):
+    """Table 3 on data sets with boxes, whose classes the networks of CSoA name, and table 4 on data sets with saliency (null: none)."""
+    boxes: list[str] | None
+    saliency: list[str] | None
+    images: int | None = bounded(2, None)
+
+    @property
+    def others(self) -> list[str]:
+        return [*(self.boxes or ()), *(self.saliency or ())]

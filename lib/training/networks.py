@@ -1,0 +1,50 @@
+"""Multi-label networks (DCSM's, PRM's), one folder each: weights.safetensors and what a run in progress needs to go on."""
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from lib.base.files import digest, sha256, whole_file
+from lib.base.problem import Problem
+from lib.data.dataset import Dataset, subset
+from lib.nets import load_network
+from lib.nets.fcn import fully_convolutional, read_header, save_fcn
+from lib.training.checkpoint import as_csv
+from lib.training.multilabel import COLUMNS, train
+from lib.training.settings import TrainingSettings
+
+VALIDATION = 150   # images, spread evenly, that an epoch is checked on
+
+
+def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path, sources: list[Path],
+                   pooling: str = "max") -> None:
+    """Train every network that is not there yet; one that was interrupted goes on. `sources` are the files that decide what comes out."""
+    for name, settings in networks.items():
+        fingerprint = _fingerprint(dataset, name, settings, seed, pooling, sources)
+        weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
+        if _finished(weights, fingerprint) and (logs / f"{name}.csv").is_file():
+            continue
+        torch.manual_seed(seed)   # the head's first weights
+        fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout, pooling)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        fcn = fcn.to(device, memory_format=torch.channels_last)
+        rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
+        with whole_file(logs / f"{name}.csv") as part:
+            part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")
+        save_fcn(fcn.cpu(), weights, fingerprint=fingerprint)
+        checkpoint.unlink(missing_ok=True)
+
+
+def _finished(weights: Path, fingerprint: str) -> bool:
+    """Weights that are missing or damaged are trained (again)."""
+    try:
+        return read_header(weights)["facts"].get("fingerprint") == fingerprint
+    except Problem:
+        return False
+
+
+def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, pooling: str, sources: list[Path]) -> str:
+    """Of everything that the weights follow from: settings, seed, data and code."""
+    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "pooling": pooling, "data": dataset.hash,
+                   "code": [sha256(path) for path in sources]})

@@ -1,0 +1,197 @@
+"""Raw maps of whole splits: which files a run writes, and that it resumes or starts anew as it should."""
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dcsm_toys import BLOCKS, MAPS, RUN, SIDE, is_one_sentence, toy_dataset, toy_fcn, toy_trunk
+
+from lib.base.problem import Problem
+from lib.data.dataset import Dataset
+from lib.nets import fcn as fcn_file
+from lib.nets.fcn import save_fcn
+from lib.papers.dcsm import maps as dcsm_maps
+from lib.papers.dcsm.maps import compute, image_maps, load_scores, samples_with_maps
+from lib.papers.dcsm.settings import MapsImages, MapsRun, MapsSettings
+
+Run = Callable[..., Path]
+MAIN_FILES = {"val/p0.npz", "test/p2.npz", "test/p3.npz", "test/p4.npz", "test_ablations/p2.npz", "test_ablations/p3.npz"}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return toy_dataset(tmp_path_factory.mktemp("data") / "scenes")
+
+
+@pytest.fixture
+def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`compute` with toy networks in the place of real ones; answers with the network's folder."""
+    monkeypatch.setattr(fcn_file, "load_network", toy_trunk)
+    (tmp_path / "code.py").write_text("one")
+    train(tmp_path, 4)
+
+    def go(settings: MapsSettings = MAPS, run: MapsRun = RUN) -> Path:
+        compute(dataset, run, settings, tmp_path / "weights", tmp_path / "maps", [tmp_path / "code.py"])
+        return tmp_path / "maps" / "toy"
+
+    return go
+
+
+def train(folder: Path, seed: int) -> None:
+    save_fcn(toy_fcn(seed), folder / "weights" / "toy" / "weights.safetensors")
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file was written, and what it holds."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def changed(folder: Path, before: dict[str, tuple[int, bytes]]) -> set[str]:
+    return {name for name, (when, _) in contents(folder).items() if name not in before or before[name][0] != when}
+
+
+def test_a_run_writes_one_file_for_each_image_and_what_the_blocks_mean(run: Run) -> None:
+    assert set(contents(folder := run())) == MAIN_FILES | {"blocks.json", "fingerprint.json"}
+    assert json.loads((folder / "blocks.json").read_text()) == {block: list(layers) for block, layers in BLOCKS.items()}
+
+
+def test_files_hold_the_maps_of_their_photographs(run: Run, dataset: Dataset) -> None:
+    folder, fcn = run(), toy_fcn(4)
+    for split, ablations in (("test", False), ("test_ablations", True)):
+        for sample, path in samples_with_maps(dataset.split("test"), folder / split):
+            expected = image_maps(fcn, sample.photo(), MAPS, SIDE, ablations)
+            with np.load(path) as file:
+                assert set(file.files) == set(expected)
+                assert all(np.allclose(file[key].astype(float), value.astype(float), atol=1e-3) for key, value in expected.items())
+            assert np.allclose(load_scores(path), expected["scores"], atol=1e-6)
+
+
+def test_samples_with_maps_are_those_of_the_split_in_its_order(run: Run, dataset: Dataset) -> None:
+    folder = run(run=replace(RUN, networks={"toy": MapsImages(val=None, test=2, ablations=1)}))
+    found = {name: [(s.id, path.name) for s, path in samples_with_maps(dataset.split(split), folder / name)]
+             for split, name in (("val", "val"), ("test", "test"), ("test", "test_ablations"))}
+    assert found == {"val": [("p0", "p0.npz"), ("p1", "p1.npz")], "test": [("p2", "p2.npz"), ("p4", "p4.npz")],
+                     "test_ablations": [("p2", "p2.npz")]}
+
+
+def test_missing_folder_is_a_problem(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="nowhere: there are no raw maps; run the stage dcsm_maps") as problem:
+        samples_with_maps(dataset.split("test"), tmp_path / "nowhere")
+    assert is_one_sentence(problem.value)
+
+
+def test_missing_weights_are_a_problem_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "weights" / "toy" / "weights.safetensors").unlink()
+    with pytest.raises(Problem, match="there are no such weights"):
+        run()
+    assert not (tmp_path / "maps").exists()
+
+
+# resuming and starting anew
+
+def test_a_second_run_computes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(folder := run())
+    monkeypatch.setattr(dcsm_maps, "image_maps", None)
+    run()
+    assert changed(folder, before) <= {"blocks.json"}
+
+
+@pytest.mark.parametrize("lost", ["test/p3.npz", "val/p0.npz", "test_ablations/p2.npz"])
+def test_only_what_is_missing_is_computed(lost: str, run: Run) -> None:
+    before = contents(folder := run())
+    (folder / lost).unlink()
+    run()
+    assert changed(folder, before) - {"blocks.json"} == {lost}
+    assert contents(folder)[lost][1] == before[lost][1]
+
+
+def test_more_images_keep_those_that_are_there(run: Run) -> None:
+    before = contents(folder := run())
+    run(run=replace(RUN, networks={"toy": MapsImages(val=None, test=None, ablations=3)}))
+    assert changed(folder, before) - {"blocks.json"} == {"val/p1.npz", "test/p5.npz", "test_ablations/p4.npz"}
+
+
+def test_fewer_images_are_fewer_files(run: Run, dataset: Dataset) -> None:
+    run()
+    folder = run(run=replace(RUN, networks={"toy": MapsImages(val=1, test=2, ablations=1)}))
+    assert [s.id for s, _ in samples_with_maps(dataset.split("test"), folder / "test")] == ["p2", "p4"]
+
+
+@pytest.mark.parametrize("what", ["weights", "settings", "side", "code"])
+def test_other_weights_settings_or_code_start_anew(what: str, run: Run, tmp_path: Path) -> None:
+    before = contents(folder := run())
+    (folder / "test" / "p5.npz").write_bytes(b"old")   # nothing old survives
+    if what == "weights":
+        train(tmp_path, 1)
+    if what == "code":
+        (tmp_path / "code.py").write_text("two")
+    run(replace(MAPS, candidates=4) if what == "settings" else MAPS, replace(RUN, side=96) if what == "side" else RUN)
+    assert set(contents(folder)) == set(before) and changed(folder, before) == set(before)
+    for name in MAIN_FILES:
+        assert (contents(folder)[name][1] == before[name][1]) == (what == "code"), name
+
+
+def test_other_data_starts_anew(run: Run, tmp_path: Path) -> None:
+    before = contents(folder := run())
+    compute(toy_dataset(tmp_path / "more", test=5), RUN, MAPS, tmp_path / "weights", tmp_path / "maps", [tmp_path / "code.py"])
+    assert {"val/p0.npz", "fingerprint.json"} <= changed(folder, before)
+
+
+def test_each_network_has_weights_of_its_own(run: Run, tmp_path: Path) -> None:
+    both = replace(RUN, networks={"toy": MapsImages(1, 1, 1), "other": MapsImages(1, 1, 1)})
+    save_fcn(toy_fcn(5, "other"), tmp_path / "weights" / "other" / "weights.safetensors")
+    before = contents(folder := run(run=both).parent)
+    assert set(before) == {f"{network}/{name}" for network in both.networks
+                           for name in ("val/p0.npz", "test/p2.npz", "test_ablations/p2.npz", "blocks.json", "fingerprint.json")}
+    save_fcn(toy_fcn(6, "other"), tmp_path / "weights" / "other" / "weights.safetensors")
+    run(run=both)
+    assert changed(folder, before) - {"toy/blocks.json"} == {name for name in before if name.startswith("other")}
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 2, 4])
+def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run()
+    whole = {name: data for name, (_, data) in contents(folder).items()}
+    for path in sorted(folder.rglob("*.npz")):
+        path.unlink()
+    written, save = [], np.savez
+
+    def dying(path: Path, **arrays: np.ndarray) -> None:
+        if len(written) == after:
+            Path(path).write_bytes(b"PK half a file")
+            raise Killed
+        written.append(path)
+        save(path, **arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez", dying)
+        with pytest.raises(Killed):
+            run()
+    left = contents(folder)
+    assert sum(name.endswith(".npz") for name in left) == after and all(data == whole[name] for name, (_, data) in left.items())
+    run()
+    assert changed(folder, left) - {"blocks.json"} == set(whole) - set(left)
+    assert {name: data for name, (_, data) in contents(folder).items()} == whole
+
+
+def test_a_half_file_under_a_temporary_name_is_no_map(run: Run, dataset: Dataset) -> None:
+    """What is left where a process had no time to tidy up."""
+    before = contents(folder := run())
+    (folder / "test" / "p3.npz").rename(folder / "test" / ".part-1-p3.npz")
+    assert [s.id for s, _ in samples_with_maps(dataset.split("test"), folder / "test")] == ["p2", "p4"]
+    run()
+    assert contents(folder)["test/p3.npz"][1] == before["test/p3.npz"][1]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(Problem, match="a.npz: raw maps that cannot be read"):
+        load_scores(path)
