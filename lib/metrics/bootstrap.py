@@ -1,9 +1,23 @@
 """Bootstrap intervals over images; the same draws for every method, so that differences are paired."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+@dataclass(frozen=True)
+class Chance:
+    """How many draws of images, the level of their intervals, and the seed that makes the draws the same for every row."""
+    samples: int
+    level: float
+    seed: int
+
+    def draws(self, images: int) -> np.ndarray:
+        """Image weights `(1 + samples, images)`, see `draws`."""
+        return draws(images, self.samples, self.seed)
+
+
+Table = tuple[dict[str, Any], dict[str, Any]]   # {row: {metric: interval}}, {"a - b": {metric: interval}}
 Scores = Mapping[str, np.ndarray]   # metric -> one value a draw; entry 0 is the estimate on all images
 
 
@@ -34,3 +48,9 @@ def compare(scores: Mapping[str, Scores], pairs: list[tuple[str, str]], level: f
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a / np.maximum(b, 1e-12)
+
+
+def table(scores: Mapping[str, Scores], pairs: Sequence[tuple[str, str]], chance: Chance) -> Table:
+    """Every row's metrics with their intervals, and the paired comparisons of those `pairs` whose rows are there."""
+    there = [(a, b) for a, b in pairs if a in scores and b in scores]
+    return summarise(scores, chance.level), compare(scores, there, chance.level)

@@ -2,6 +2,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lib.base.problem import Problem
+from lib.base.runs import of_tier
 from lib.base.strict import bounded
 
 
@@ -31,9 +33,22 @@ class TrainingSettings:
     rate: float = bounded(1e-9, 10)
     weight_decay: float = bounded(0, 1)
 
+    def check(self, where: str) -> None:
+        """Refuse settings that contradict each other; `where` is their place in params.yaml."""
+        if len(self.ratios) != 2 or self.ratios[0] > self.ratios[1]:
+            raise Problem(f"{where}.ratios: {list(self.ratios)} must be a pair, the lowest and the highest ratio.")
+        if self.views and self.frozen is None:
+            raise Problem(f"{where}.views: only what a frozen part has seen can be cached; "
+                          'name its last module as "frozen", or set views to 0.')
+
 
 @dataclass(frozen=True)
 class Training:
     """Which networks are trained on the data set's train split, and how."""
-    dataset: str
     networks: dict[str, TrainingSettings]
+    dataset: str = of_tier("dataset")
+
+    def check(self, where: str) -> None:
+        """Refuse settings that contradict each other; `where` is the block's place in params.yaml."""
+        for network, settings in self.networks.items():
+            settings.check(f"{where}.networks.{network}")

@@ -3,7 +3,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from lib.base.runs import TableRun
+from lib.base.problem import Problem, nearest
+from lib.base.runs import TableRun, of_tier
 from lib.base.strict import bounded, build
 
 Variant = Literal["base", "confseg", "coaug", "csoa"]
@@ -72,10 +73,10 @@ class CsoaRun:
     least: int = bounded(2, 100_000)
     seeds: list[int] = bounded(0, 2 ** 31)
     variants: list[Variant] = bounded()
-    positions: list[Position] | None = bounded()
-    trials: list[str] | None = bounded()
     ten_crop: bool = bounded()
     training: CsoaTraining = bounded()
+    positions: list[Position] | None = None
+    trials: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,5 +111,69 @@ class CsoaTables(TableRun):
 
     `figures`: images of each in figures 1, 3 and 4.
     """
-    others: list[str] | None
+    dataset: str = of_tier("single")
     figures: int = bounded(1, 100)
+    others: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Params:
+    """CSoA's constants in params.yaml."""
+    csoa: CsoaSettings
+    csoa_thresholds: CsoaThresholds
+    csoa_trials: dict[str, dict[str, bool | float | str]]
+
+
+@dataclass(frozen=True)
+class Tier:
+    """CSoA's share of a tier. The notebooks that are no field run on the networks that were trained for table 2."""
+    csoa_train: CsoaRuns
+    csoa: CsoaTables
+
+    @property
+    def csoa_positions(self) -> TableRun:
+        runs = self.csoa_train.runs[self.csoa.dataset]
+        networks = [name for name in self.csoa.networks if runs[name].positions]
+        return TableRun(self.csoa.dataset, networks)
+
+    csoa_thresholds = csoa_positions
+
+
+STAGES = ("csoa_train",)
+NOTEBOOKS = ("csoa", "csoa_positions", "csoa_thresholds")
+# What every run takes where a tier says nothing else.
+USUAL = {"csoa_run": ("csoa_train.runs.*.*",), "csoa_training": ("csoa_train.runs.*.*.training",)}
+
+
+def check(params: Params) -> None:
+    """Refuse misspelt constants of a trial, and a sweep without the paper's own threshold."""
+    constants_of(params.csoa, params.csoa_trials)
+    if 0.3 not in params.csoa_thresholds.tried:
+        raise Problem("csoa_thresholds.tried: lacks 0.3, the paper's own threshold, "
+                      "which tables and claims compare with; add it.")
+
+
+def check_tier(name: str, tier: Tier, params: Params) -> None:
+    """Notebooks of CSoA start from what csoa_train trains; its trials have constants."""
+    for dataset, networks in tier.csoa_train.runs.items():
+        for network, run in networks.items():
+            _check_run(f"tier.{name}.csoa_train.runs.{dataset}.{network}", run, params.csoa_trials)
+    for dataset in (tier.csoa.dataset, *(tier.csoa.others or ())):
+        if dataset not in tier.csoa_train.runs:
+            raise Problem(f"tier.{name}.csoa: nothing is trained on {dataset} in this tier; "
+                          f"add it to tier.{name}.csoa_train.runs.")
+    for network in tier.csoa.networks:
+        if network not in tier.csoa_train.runs[tier.csoa.dataset]:
+            raise Problem(f'tier.{name}.csoa: "{network}" is not trained on {tier.csoa.dataset} in this tier; '
+                          f"add it to tier.{name}.csoa_train.runs.")
+    if not tier.csoa_positions.networks:
+        raise Problem(f"tier.{name}.csoa_train.runs.{tier.csoa.dataset}: no network has positions, "
+                      "from which tables 2 and 3 are made; name some for one.")
+
+
+def _check_run(where: str, run: CsoaRun, trials: Mapping[str, Any]) -> None:
+    if not run.seeds:
+        raise Problem(f"{where}.seeds: must name at least one seed.")
+    for trial in run.trials or ():
+        if trial not in trials:
+            raise Problem(f'{where}.trials: there is no "{trial}" under csoa_trials{nearest(trial, trials)}')

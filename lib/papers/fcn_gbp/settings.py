@@ -1,9 +1,10 @@
 """The poster's constants; free of torch, so that params.yaml can be checked quickly."""
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from lib.base.runs import TableRun
 from lib.base.strict import bounded
+from lib.papers.dcsm import settings as dcsm
 from lib.refine.settings import CrfSettings
 
 Enhance = Literal["product", "geometric"]
@@ -48,3 +49,29 @@ class PosterRun(TableRun):
     train_images: int = bounded(1, None)
     val_images: int = bounded(1, None)
     images: int | None = bounded(1, None)
+
+
+@dataclass(frozen=True)
+class Params:
+    """The poster's constants in params.yaml."""
+    fcn_gbp: FcnGbpGrid
+
+
+@dataclass(frozen=True)
+class Tier:
+    """The poster's share of a tier: its notebook."""
+    fcn_gbp: PosterRun
+
+
+STAGES: tuple[str, ...] = ()
+NOTEBOOKS = ("fcn_gbp",)
+USUAL: dict[str, tuple[str, ...]] = {}
+
+
+def check(params: Params) -> None:
+    """Every combination of the grid is a method: nothing can contradict."""
+
+
+def check_tier(name: str, tier: Any, params: Params) -> None:
+    """The poster starts from DCSM's raw maps; `tier` has DCSM's blocks too."""
+    dcsm.follows(name, "fcn_gbp", tier.fcn_gbp, "dcsm_maps", tier.dcsm_maps, "given raw maps")

@@ -1,8 +1,9 @@
 """IAM's constants; free of torch, so that params.yaml can be checked quickly."""
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from lib.base.runs import TableRun
+from lib.base.problem import Problem
+from lib.base.runs import TableRun, of_tier
 from lib.base.strict import bounded, build
 from lib.refine.settings import ConvCrfSettings, CrfSettings
 from lib.training.settings import TrainingSettings
@@ -99,19 +100,9 @@ class IamNetwork:
 @dataclass(frozen=True)
 class IamTrainRun:
     """What is trained on one data set; `unseen`: classes whose images a filling module of its own never sees (null: none)."""
-    dataset: str
     networks: dict[str, IamNetwork]
-    unseen: list[str] | None
-
-
-@dataclass(frozen=True)
-class ProposalRun:
-    """Data set -> split -> images with proposals, spread evenly over the split (null: all)."""
-    images: dict[str, dict[str, int | None]]
-
-    @property
-    def datasets(self) -> list[str]:
-        return list(self.images)
+    dataset: str = of_tier("dataset")
+    unseen: list[str] | None = None
 
 
 def settings_of(filling: FillingSettings, masks: MaskSettings) -> IamSettings:
@@ -168,10 +159,77 @@ class IamSpeed(TableRun):
 @dataclass(frozen=True)
 class IamTransfer(TableRun):
     """Table 3 on data sets with boxes, whose classes the networks of CSoA name, and table 4 on data sets with saliency (null: none)."""
-    boxes: list[str] | None
-    saliency: list[str] | None
     images: int | None = bounded(2, None)
+    boxes: list[str] | None = None
+    saliency: list[str] | None = None
 
     @property
     def others(self) -> list[str]:
         return [*(self.boxes or ()), *(self.saliency or ())]
+
+
+@dataclass(frozen=True)
+class Params:
+    """IAM's constants in params.yaml."""
+    iam_filling: FillingSettings
+    iam: MaskSettings
+    iam_constants: IamConstants
+
+
+@dataclass(frozen=True)
+class Tier:
+    """IAM's share of a tier: its stage and its notebooks."""
+    iam_train: IamTrainRun
+    iam: IamMain
+    iam_sampling: IamTables
+    iam_speed: IamSpeed
+    iam_transfer: IamTransfer
+
+
+STAGES = ("iam_train",)
+NOTEBOOKS = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
+# Which filling modules are trained on a classifier where a tier says nothing else.
+USUAL = {"iam_modules": ("iam_train.networks.*",)}
+
+
+def check(params: Params) -> None:
+    """Refuse misspelt constants of a ConvCRF."""
+    crfs_of(params.iam, params.iam_constants)
+
+
+def check_tier(name: str, tier: Any, params: Params) -> None:
+    """Filling modules learn from proposals; notebooks start from what iam_train trains; `tier` has proposals too."""
+    run = tier.iam_train
+    for split in ("train", "val", "test"):
+        if split not in tier.proposals.images.get(run.dataset, {}):
+            raise Problem(f"tier.{name}.proposals.images.{run.dataset}.{split}: IAM needs proposals of this split; "
+                          "give a number of images, or null for all.")
+    for network, options in run.networks.items():
+        _check_network(f"tier.{name}.iam_train.networks.{network}", options, params.iam_filling)
+    for notebook in NOTEBOOKS:
+        check_trained(name, notebook, getattr(tier, notebook), run)
+
+
+def check_trained(tier: str, notebook: str, tables: TableRun, run: IamTrainRun) -> None:
+    """Refuse a notebook on another data set, or with other networks, than those of iam_train."""
+    where = f"tier.{tier}.{notebook}"
+    if tables.dataset != run.dataset:
+        raise Problem(f'{where}.dataset: must be "{run.dataset}", the data set of tier.{tier}.iam_train, '
+                      f'not "{tables.dataset}".')
+    for network in tables.networks:
+        if network not in run.networks:
+            raise Problem(f'{where}: "{network}" is not trained in this tier; add it to tier.{tier}.iam_train.networks.')
+
+
+def _check_network(where: str, options: IamNetwork, settings: FillingSettings) -> None:
+    options.classifier.check(f"{where}.classifier")
+    for k in TABLE_K:
+        if k not in options.k:
+            raise Problem(f"{where}.k: lacks {k}, which the paper's table 1 has; add it.")
+    if max(options.k) > settings.most:
+        raise Problem(f"{where}.k: {max(options.k)} is more than iam_filling.most, {settings.most}, "
+                      "proposals that are ranked; raise that.")
+    filling = options.filling
+    if filling.map_side > filling.side:
+        raise Problem(f"{where}.filling.map_side: {filling.map_side} is more than side, {filling.side}; "
+                      "maps are made smaller, not larger.")

@@ -2,6 +2,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lib.base.problem import Problem
+from lib.base.runs import ConstantsRun, SingleRun, of_tier
 from lib.base.strict import bounded
 from lib.refine.settings import CrfSettings
 
@@ -57,8 +59,40 @@ class RcamConstants:
 @dataclass(frozen=True)
 class RcamRun:
     """What a notebook runs on in one tier: data sets, networks, images of each (null: all; in boxes: fewer), images a batch."""
-    datasets: list[str]
-    networks: list[str]
+    datasets: list[str] = of_tier("dataset")
+    networks: list[str] = of_tier("networks")
     images: int | None = bounded(1, None)
     box_images: int | None = bounded(1, None)
     batch: int = bounded(1, 1024)
+
+
+@dataclass(frozen=True)
+class Params:
+    """rCAM's constants in params.yaml."""
+    rcam: RcamSettings
+    rcam_scales: RcamScales
+    rcam_constants: RcamConstants
+
+
+@dataclass(frozen=True)
+class Tier:
+    """rCAM's share of a tier: its notebooks."""
+    rcam: RcamRun
+    rcam_scales: SingleRun
+    rcam_constants: ConstantsRun
+
+
+STAGES: tuple[str, ...] = ()
+NOTEBOOKS = ("rcam", "rcam_scales", "rcam_constants")
+USUAL: dict[str, tuple[str, ...]] = {}
+
+
+def check(params: Params) -> None:
+    """Refuse constants that do not fit together."""
+    for pair in params.rcam_constants.weights:
+        if len(pair) != 2:
+            raise Problem(f"rcam_constants.weights: {list(pair)} must be a pair, bilateral and spatial.")
+
+
+def check_tier(name: str, tier: Tier, params: Params) -> None:
+    """rCAM is not trained: nothing has to be there before its notebooks."""
