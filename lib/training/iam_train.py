@@ -1,7 +1,8 @@
 """IAM's networks: a classifier with stimulated peaks, and filling modules on it, one folder each."""
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,24 +22,26 @@ from lib.training.dcsm_train import train_networks
 from lib.training.filling import COLUMNS, train_filling
 from lib.training.filling_lessons import Lesson, lessons
 
-def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, proposals: Path, folder: Path, logs: Path, classifying: Sequence[Path],
-              filling: Sequence[Path]) -> None:
+def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, proposals: Path, folder: Path, logs: Path,
+              classifying: Mapping[str, Any], filling: Mapping[str, Any]) -> None:
     """Train every classifier and filling module that is not there yet; what was interrupted goes on.
 
-    `proposals` are those of the data set; `classifying` and `filling` are the files that decide what comes out of either.
+    `proposals` are those of the data set; `classifying` and `filling`: digests of the definitions that decide what comes out of
+    either, by name.
     """
     _check_unseen(run, dataset)
     for name, network in run.networks.items():
-        train_networks(dataset, {name: network.classifier}, seed, folder, logs, list(classifying), "peaks")
-        _train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, [sha256(path) for path in filling])
+        train_networks(dataset, {name: network.classifier}, seed, folder, logs, classifying, "peaks")
+        train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, filling)
 
 
-def _train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNetwork, settings: FillingSettings, proposals: Path, folder: Path, logs: Path,
-                    code: Sequence[str]) -> None:
+def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNetwork, settings: FillingSettings, proposals: Path,
+                   folder: Path, logs: Path, code: Mapping[str, Any]) -> None:
+    """Train the filling modules of one classifier that are not there yet."""
     classifier, loaders = folder / "weights.safetensors", open_proposals(proposals, "train")
     samples = [sample for sample in dataset.split("train") if sample.id in loaders]
     facts = {"classifier": sha256(classifier), "settings": dataclasses.asdict(settings), "training": dataclasses.asdict(network.filling),
-             "data": dataset.hash, "proposals": sha256(proposals / "fingerprint.json"), "images": [sample.id for sample in samples], "code": code}
+             "data": dataset.hash, "proposals": sha256(proposals / "fingerprint.json"), "images": [sample.id for sample in samples], "code": dict(code)}
     given: list[Lesson] = []
     for job in filling_jobs(network, bool(run.unseen)):
         fingerprint = digest(facts | dataclasses.asdict(job) | ({"classes": run.unseen} if job.unseen else {}))
