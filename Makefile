@@ -4,13 +4,14 @@ export DVC_NO_ANALYTICS := 1
 export THP_MEM_ALLOC_ENABLE := 1
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help setup repro test lab report lock clean
+.PHONY: help setup repro test lab report stale lock clean
 
 help:
 	@echo 'make repro                           every table and figure of the active tiers (params.yaml); resumes where it was'
 	@echo 'make repro TIERS="collage mirror"    of these tiers'
 	@echo 'make repro MIRROR=folder             with the real photographs in that folder'
 	@echo 'make report                          tables, figures and verdicts again from the metrics that are there'
+	@echo 'make stale                           which results are older than the code, and why'
 	@echo 'make test                            all tests'
 	@echo 'make lab                             the notebooks in JupyterLab'
 	@echo 'make lock                            requirements.lock from requirements.txt (UPGRADE=1: newest versions)'
@@ -24,6 +25,9 @@ repro: setup
 
 report: setup
 	$(PYTHON_VENV) -m lib.pipeline report
+
+stale: setup
+	$(PYTHON_VENV) -m lib.pipeline stale $(TIERS)
 
 test: setup
 	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile tests

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+
 @dataclass(frozen=True)
 class Chance:
     """How many draws of images, the level of their intervals, and the seed that makes the draws the same for every row."""

@@ -2,58 +2,55 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from lib.base.problem import exit_status
 
 # Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh pages of 4 KiB, one fault
 # each, can cost more than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+STAGES = ("data", "dcsm_train", "dcsm_maps", "csoa_train", "proposals", "iam_train", "report")
 
 
 def main(words: list[str] | None = None) -> int:
+    """Run the stage that the words name; the exit status."""
+    args = _parser().parse_args(words)
+    return exit_status(lambda: _dispatch(args), "Interrupted; what was finished is kept, another call goes on from there.")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True)
-    strip = stages.add_parser("strip", help="a notebook without outputs, for stages to depend on")
-    strip.add_argument("notebook")
-    for name in ("data", "train", "maps", "csoa", "proposals", "iam", "report"):
+    source = stages.add_parser("source", help="the code that stages run, for DVC to compare")
+    source.add_argument("names", nargs="*", help="stages; without any, all")
+    for name in STAGES:
         stages.add_parser(name).add_argument("tier", nargs="?" if name == "report" else None)
     run = stages.add_parser("run", help="execute a notebook for a tier")
     run.add_argument("notebook")
     run.add_argument("tier")
+    stale = stages.add_parser("stale", help="what is older than the code, and why")
+    stale.add_argument("tiers", nargs="*", help="without any, those that are active and those with committed results")
     repro = stages.add_parser("repro", help="check, run what is not up to date, compare with the committed results")
     repro.add_argument("--tier", action="append", default=[], dest="tiers")
     repro.add_argument("--mirror")
-    args = parser.parse_args(words)
-    return exit_status(lambda: _dispatch(args), "Interrupted; what was finished is kept, another call goes on from there.")
+    return parser
 
 
 def _dispatch(args: argparse.Namespace) -> int:
-    from lib.pipeline import repro, stages
+    from lib.pipeline import repro, source, stages, stale
 
-    if args.stage == "strip":
-        from lib.base.paths import BUILD, NOTEBOOKS
-        from lib.pipeline.notebook import strip
-        strip(NOTEBOOKS / f"{args.notebook}.ipynb", BUILD / "source" / f"{Path(args.notebook).stem}.ipynb")
-    elif args.stage == "data":
-        stages.build_data(args.tier)
-    elif args.stage == "train":
-        stages.train_dcsm(args.tier)
-    elif args.stage == "maps":
-        stages.maps_dcsm(args.tier)
-    elif args.stage == "csoa":
-        stages.train_csoa(args.tier)
-    elif args.stage == "proposals":
-        stages.find_proposals(args.tier)
-    elif args.stage == "iam":
-        stages.train_iam(args.tier)
-    elif args.stage == "run":
-        stages.run(args.notebook, args.tier)
-    elif args.stage == "report":
-        for tier in [args.tier] if args.tier else stages.load_params().tiers:
-            stages.report(tier)
-    else:
+    if args.stage == "source":
+        source.write(args.names)
+    elif args.stage == "stale":
+        stale.print_stale(args.tiers)
+    elif args.stage == "repro":
         return repro.repro(args.tiers, args.mirror)
+    elif args.stage == "run":
+        with source.kept(args.notebook, args.tier):
+            stages.run(args.notebook, args.tier)
+    else:
+        for tier in [args.tier] if args.tier else stages.load_params().tiers:
+            with source.kept(args.stage, tier):
+                stages.STAGES[args.stage](tier)
     return 0
 
 

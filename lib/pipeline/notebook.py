@@ -19,8 +19,13 @@ TIMEOUT = 4 * 3600   # seconds a cell may take
 
 
 def strip(source: Path, target: Path) -> None:
-    """A notebook without outputs, counts and editor metadata: what stages depend on."""
-    notebook = read(source)
+    """Write a notebook without outputs, counts and editor metadata: what is executed."""
+    with whole_file(target) as part:
+        nbformat.write(stripped(read(source)), part)
+
+
+def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A notebook's prose, code and tags alone, changed in place."""
     for number, cell in enumerate(notebook.cells):
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         cell["id"] = f"cell-{number}"
@@ -29,8 +34,7 @@ def strip(source: Path, target: Path) -> None:
     notebook.nbformat_minor = 5   # the first with cell ids, whatever the editor wrote
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                          "language_info": {"name": "python"}}
-    with whole_file(target) as part:
-        nbformat.write(notebook, part)
+    return notebook
 
 
 def read(path: Path) -> nbformat.NotebookNode:
@@ -44,7 +48,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS, build: Path = BUILD) -> None:
-    """Execute a stripped notebook; publish its metrics and figures below reports/<tier> and the notebook below build/<tier>."""
+    """Execute a notebook; publish its metrics and figures below reports/<tier>, and what was executed below build/<tier>/notebooks."""
     name, failed = source.stem, build / "failed" / source.name
     check_parameters(source, parameters)
     build.mkdir(parents=True, exist_ok=True)
@@ -53,14 +57,16 @@ def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: P
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, dir=build) as folder:
         staging = Path(folder)
-        executed = _execute(source, staging / f"{name}.ipynb", parameters, failed)
+        plain = staging / "source" / source.name
+        strip(source, plain)
+        executed = _execute(plain, staging / source.name, parameters, failed)
         metrics = staging / "metrics" / f"{name}.json"
         if not metrics.is_file():
             _keep(executed, failed)
             raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; its last cell must call save() "
                           f"(as it ran: {failed}).")
         _publish(staging / "figures" / name, reports / tier / "figures" / name)
-        _publish(executed, build / tier / f"{name}.ipynb")
+        _publish(executed, build / tier / "notebooks" / source.name)
         _publish(metrics, reports / tier / "metrics" / f"{name}.json")
 
 
@@ -120,19 +126,6 @@ def check_complete(path: Path) -> None:
             raise Problem(f"{path.name}: the kernel died before code cell {number} of {len(cells)} was finished.")
         if any(output.output_type == "error" for output in cell.outputs):
             raise Problem(f"{path.name}: code cell {number} ended in an error.")
-
-
-def publish_notebook(source: Path, target: Path) -> None:
-    """Copy an executed notebook without what belongs to one machine: timings, warnings on standard error, the project's path."""
-    notebook = read(source)
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    with whole_file(target) as part:
-        part.write_text(nbformat.writes(notebook).replace(f"{ROOT}/", ""), encoding="utf-8")
 
 
 def _publish(source: Path, target: Path) -> None:

@@ -9,11 +9,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from lib.base.files import digest, sha256, write_json
+from lib.base.files import digest, write_json
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import VOID, Dataset, Sample, subset
@@ -26,15 +27,17 @@ FINGERPRINT = "fingerprint.json"   # beside the splits: what the proposals follo
 LEVELS = (0.5, 0.7)                # overlaps at which an object counts as found
 
 
-def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path, sources: Sequence[Path], workers: int | None = None) -> None:
+def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path, code: Mapping[str, Any],
+            workers: int | None = None) -> None:
     """Find the proposals of `wanted` (split -> number of images, None: all), as `folder/<split>/<id>.npz`.
 
-    Images that are there already, from the same data, constants and code (`sources`), are kept; damaged files are found again, and
-    images that are no longer wanted go. `workers` processes, as many as there are cores where it is not given; 1: this one alone.
+    Images that are there already, from the same data, constants and code, are kept; damaged files are found again, and images that
+    are no longer wanted go. `code`: digests of the definitions that decide what comes out, by name. `workers` processes, as many as
+    there are cores where it is not given; 1: this one alone.
     """
     jobs = [(sample, folder / split / f"{sample.id}.npz") for split, number in wanted.items() for sample in subset(dataset.split(split), number)]
     constants = {name: getattr(finder, name) for name in CONSTANTS}
-    _start(folder, {"data": dataset.hash, "constants": constants, "code": [sha256(path) for path in sources]})
+    _start(folder, {"data": dataset.hash, "constants": constants, "code": dict(code)})
     _sweep(folder, {path for _, path in jobs})
     workers, label = min(workers or os.cpu_count() or 1, len(jobs)), f"proposals, {dataset.name}"
     if workers > 1:

@@ -19,13 +19,16 @@ TITLES = {"rcam_table2": "rCAM's table 2, DCSM's row", "all_images": "Table 1 on
 BY_CLASS = ("table6_classes",)   # tables whose rows are a data set's own classes: nothing to compare with on another one
 
 
-def render(tier: str, reports: Path = REPORTS, expected: list[str] | None = None) -> None:
-    """Write the tier's page and claims; notebooks that are `expected` but have no metrics get an empty section."""
+def render(tier: str, reports: Path = REPORTS, expected: list[str] | None = None, stale: str = "") -> None:
+    """Write the tier's page and claims; notebooks that are `expected` but have no metrics get an empty section.
+
+    `stale`: a section that says which of the results are older than the code.
+    """
     metrics = tier_metrics(reports, tier)
     records = judge(metrics)
     shown = with_guest_rows(metrics)
     names = list(expected or []) + [name for name in metrics if name not in (expected or [])]
-    parts = [_header(tier, metrics), claims_section(records), *(_notebook(name, shown.get(name)) for name in names)]
+    parts = [_header(tier, metrics), *filter(None, [stale]), claims_section(records), *(_notebook(name, shown.get(name)) for name in names)]
     write_json(reports / tier / "claims.json", records)
     write_tables(reports / tier / "tables", shown)
     with whole_file(reports / tier / "README.md") as part:

@@ -2,10 +2,11 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from lib.base.files import digest, sha256, whole_file
+from lib.base.files import digest, whole_file
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, subset
 from lib.nets import load_network
@@ -17,11 +18,14 @@ from lib.training.settings import TrainingSettings
 VALIDATION = 150   # images, spread evenly, that an epoch is checked on
 
 
-def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path, sources: list[Path],
-                   pooling: str = "max") -> None:
-    """Train every network that is not there yet; one that was interrupted goes on. `sources` are the files that decide what comes out."""
+def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], seed: int, folder: Path, logs: Path,
+                   code: Mapping[str, Any], pooling: str = "max") -> None:
+    """Train every network that is not there yet; one that was interrupted goes on.
+
+    `code`: digests of the definitions that decide what comes out, by name.
+    """
     for name, settings in networks.items():
-        fingerprint = _fingerprint(dataset, name, settings, seed, pooling, sources)
+        fingerprint = _fingerprint(dataset, name, settings, seed, pooling, code)
         weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
         if _finished(weights, fingerprint) and (logs / f"{name}.csv").is_file():
             continue
@@ -44,7 +48,7 @@ def _finished(weights: Path, fingerprint: str) -> bool:
         return False
 
 
-def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, pooling: str, sources: list[Path]) -> str:
+def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, pooling: str, code: Mapping[str, Any]) -> str:
     """Of everything that the weights follow from: settings, seed, data and code."""
-    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "pooling": pooling, "data": dataset.hash,
-                   "code": [sha256(path) for path in sources]})
+    return digest({"network": network, "settings": dataclasses.asdict(settings), "seed": seed, "pooling": pooling,
+                   "data": dataset.hash, "code": dict(code)})

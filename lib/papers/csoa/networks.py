@@ -1,6 +1,7 @@
 """The networks of CSoA, one folder each: weights.safetensors, and what they find on validation and test images."""
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,10 +24,11 @@ SPLITS = ("val", "test")
 
 
 def train_run(dataset: Dataset, network: str, run: CsoaRun, constants: Mapping[str, CsoaSettings], thresholds: Sequence[float], folder: Path, logs: Path,
-              sources: Sequence[Path], locating: Sequence[Path]) -> None:
+              code: Mapping[str, Any], locating: Mapping[str, Any]) -> None:
     """Train every network of a run that is not there yet, and look where it finds objects; what was interrupted goes on.
 
-    constants: trial -> settings, "" for those of the tables. `sources` and `locating` are the files that decide what comes out of either.
+    constants: trial -> settings, "" for those of the tables. `code` and `locating`: digests of the definitions that decide what comes
+    out of either, by name.
     Under torchrun every process trains, and the first one writes.
     """
     data, squares = single_objects(dataset, run.least), Squares(enlarged(run.training.side))
@@ -34,17 +36,18 @@ def train_run(dataset: Dataset, network: str, run: CsoaRun, constants: Mapping[s
     extractor = fold_normalisation(Extractor(load_network(network))).to(device_here(), memory_format=torch.channels_last)
     for job in jobs(run):
         settings = constants[job.trial]
-        fingerprint = digest(facts(job, network, dataset.hash, run.least, settings, run.training, [sha256(path) for path in sources]))
+        fingerprint = digest(facts(job, network, dataset.hash, run.least, settings, run.training, code))
         weights, log = folder / job.name / "weights.safetensors", logs / f"{job.name}.csv"
         if not (_finished(weights, fingerprint) and log.is_file()):
-            _train(job, network, data, run, settings, extractor, weights, log, fingerprint, squares)
+            train_job(job, network, data, run, settings, extractor, weights, log, fingerprint, squares)
         if share()[0] == 0:
-            _look(job, weights, dataset, data, run, thresholds, [sha256(path) for path in locating], small, squares)
+            locate_job(job, weights, dataset, data, run, thresholds, locating, small, squares)
         together()
 
 
-def _train(job: Job, network: str, data: SingleObjects, run: CsoaRun, settings: CsoaSettings, extractor: Extractor, weights: Path, log: Path,
-           fingerprint: str, squares: Squares) -> None:
+def train_job(job: Job, network: str, data: SingleObjects, run: CsoaRun, settings: CsoaSettings, extractor: Extractor, weights: Path,
+              log: Path, fingerprint: str, squares: Squares) -> None:
+    """Train one network of a run, and write its weights and curves."""
     net = build(job, network, data.classes, run.training).to(device_here(), memory_format=torch.channels_last)
     checkpoint = weights.with_name("checkpoint.pt")
     rows = train(net, job, data, settings, run.training, extractor if job.variant in ("coaug", "csoa") else None, checkpoint, fingerprint, squares)
@@ -56,12 +59,12 @@ def _train(job: Job, network: str, data: SingleObjects, run: CsoaRun, settings: 
         checkpoint.unlink(missing_ok=True)
 
 
-def _look(job: Job, weights: Path, dataset: Dataset, data: SingleObjects, run: CsoaRun, thresholds: Sequence[float], code: Sequence[str], small: Squares,
-          large: Squares) -> None:
+def locate_job(job: Job, weights: Path, dataset: Dataset, data: SingleObjects, run: CsoaRun, thresholds: Sequence[float],
+               code: Mapping[str, Any], small: Squares, large: Squares) -> None:
     """val.npz and test.npz beside the weights; a trial only sees validation images."""
     net = None
     for split in SPLITS[:1] if job.trial else SPLITS:
-        fingerprint = digest({"weights": sha256(weights), "thresholds": list(thresholds), "ten_crop": run.ten_crop, "code": list(code)})
+        fingerprint = digest({"weights": sha256(weights), "thresholds": list(thresholds), "ten_crop": run.ten_crop, "code": dict(code)})
         target = weights.with_name(f"{split}.npz")
         if load_located(target, fingerprint) is None:
             net = net or load_two_classifiers(weights).to(device_here())

@@ -1,5 +1,5 @@
 """Training of CSoA and of its parts, resumable after every epoch, on one process or several (section 4.1)."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,11 @@ def train(net: TwoClassifiers, job: Job, data: SingleObjects, settings: CsoaSett
     return rows
 
 
-def facts(job: Job, network: str, data: str, least: int, settings: CsoaSettings, training: CsoaTraining, code: Sequence[str]) -> dict[str, Any]:
+def facts(job: Job, network: str, data: str, least: int, settings: CsoaSettings, training: CsoaTraining,
+          code: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the weights follow from."""
-    return {"job": asdict(job), "network": network, "data": data, "least": least, "settings": asdict(settings), "training": asdict(training), "code": list(code)}
+    return {"job": asdict(job), "network": network, "data": data, "least": least, "settings": asdict(settings),
+            "training": asdict(training), "code": dict(code)}
 
 
 def _epoch(net: nn.Module, job: Job, data: SingleObjects, squares: Squares, settings: CsoaSettings, training: CsoaTraining, extractor: Extractor | None,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -47,14 +48,18 @@ class Job:
         return self.scale, self.guided
 
 
-def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Path, folder: Path, sources: Sequence[Path]) -> None:
-    """Raw maps of every network of the tier; images that are there already, from the same weights, settings and code, are kept."""
+def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Path, folder: Path,
+            code: Mapping[str, Any]) -> None:
+    """Raw maps of every network of the tier; images that are there already, from the same weights, settings and code, are kept.
+
+    `code`: digests of the definitions that decide what comes out, by name.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     for network, images in run.networks.items():
         file = weights / network / "weights.safetensors"
         fcn = fold_normalisation(load_fcn(file, network)).to(device)
         _start(folder / network, {"weights": sha256(file), "data": dataset.hash, "side": run.side, "settings": asdict(settings),
-                                  "code": [sha256(path) for path in sources]})
+                                  "code": dict(code)})
         write_json(folder / network / BLOCKS, blocks(fcn.trunk))
         test = subset(dataset.split("test"), images.test)
         for split, samples, more in (("val", subset(dataset.split("val"), images.val), False), ("test", test, False),

@@ -1,6 +1,6 @@
 """Training of a filling module on pseudo masks, resumable after every pass (sections 3.2 and 3.3)."""
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,24 +84,26 @@ def _optimiser(filling: ExtentFilling, training: FillingTraining) -> torch.optim
     return torch.optim.Adam(filling.parameters(), training.rate)
 
 
-def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, proposals: Path, folder: Path, logs: Path, classifying: Sequence[Path],
-              filling: Sequence[Path]) -> None:
+def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, proposals: Path, folder: Path, logs: Path,
+              classifying: Mapping[str, Any], filling: Mapping[str, Any]) -> None:
     """Train every classifier and filling module that is not there yet; what was interrupted goes on.
 
-    `proposals` are those of the data set; `classifying` and `filling` are the files that decide what comes out of either.
+    `proposals` are those of the data set; `classifying` and `filling`: digests of the definitions that decide what comes out of
+    either, by name.
     """
     _check_unseen(run, dataset)
     for name, network in run.networks.items():
-        train_networks(dataset, {name: network.classifier}, seed, folder, logs, list(classifying), "peaks")
-        _train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, [sha256(path) for path in filling])
+        train_networks(dataset, {name: network.classifier}, seed, folder, logs, classifying, "peaks")
+        train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, filling)
 
 
-def _train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNetwork, settings: FillingSettings, proposals: Path, folder: Path, logs: Path,
-                    code: Sequence[str]) -> None:
+def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNetwork, settings: FillingSettings,
+                   proposals: Path, folder: Path, logs: Path, code: Mapping[str, Any]) -> None:
+    """Train the filling modules of one classifier that are not there yet."""
     classifier, loaders = folder / "weights.safetensors", open_proposals(proposals, "train")
     samples = [sample for sample in dataset.split("train") if sample.id in loaders]
     facts = {"classifier": sha256(classifier), "settings": dataclasses.asdict(settings), "training": dataclasses.asdict(network.filling),
-             "data": dataset.hash, "proposals": sha256(proposals / "fingerprint.json"), "images": [sample.id for sample in samples], "code": code}
+             "data": dataset.hash, "proposals": sha256(proposals / "fingerprint.json"), "images": [sample.id for sample in samples], "code": dict(code)}
     given: list[Lesson] = []
     for job in filling_jobs(network, bool(run.unseen)):
         fingerprint = digest(facts | dataclasses.asdict(job) | ({"classes": run.unseen} if job.unseen else {}))

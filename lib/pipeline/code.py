@@ -1,0 +1,155 @@
+"""Which code a stage runs, definition by definition: what decides whether its results are older than the code.
+
+From the code cells of a notebook, or from a function, every definition of `lib` is followed that they name, and from there all
+that those name. A definition is known by its name and by a digest of its syntax tree: comments, docstrings, annotations, moving it
+to another module and renaming a module change nothing. Where it cannot be told which part of a module is used, all of it counts.
+"""
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from lib.base.problem import Problem
+from lib.pipeline.cells import Cell, cells_of
+from lib.pipeline.library import BY_VALUE, Library, files_here
+from lib.pipeline.names import IMPORTS, Link, Module
+from lib.pipeline.syntax import Piece, Writer, hashed
+
+Code = dict[str, str | list[str]]   # name of a definition -> its digest; several where definitions share the name
+
+
+def code_of(*entries: Callable | str, library: Library | None = None) -> Code:
+    """Every definition that the entries reach, by name, with its digest.
+
+    An entry is a function of `lib`, its name as in `lib.papers.rcam.method:rcam`, or the path of a notebook as in `notebooks/rcam.ipynb`.
+    """
+    library = library or Library(files_here())
+    reach = _Reach(library)
+    for entry in entries:
+        reach.enter(entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}")
+    return reach.code()
+
+
+class _Reach:
+    """What has been reached from the entries so far."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.definitions: dict[Link, list[Piece]] = {}
+        self.loose: dict[str, list[Piece]] = defaultdict(list)   # cells, effects and main blocks, by what they are called
+        self.yaml: dict[str, str] = {}                           # path -> digest
+        self.touched: set[str] = set()
+        self.run: set[str] = set()
+        self.waiting: list[Link] = []
+
+    def enter(self, entry: str) -> None:
+        """Follow all that a function or a notebook reaches."""
+        module, _, name = entry.partition(":")
+        if entry.endswith(".ipynb"):
+            self._enter_notebook(entry)
+        elif not self.library.is_module(module) or not self.library.named(module, name):
+            raise Problem(f"{entry}: there is no such function, so the code that it runs cannot be told; name one that is there.")
+        else:
+            self.waiting += self.library.named(module, name)
+        while self.waiting:
+            self._visit(self.waiting.pop())
+
+    def code(self) -> Code:
+        """Names and digests, sorted."""
+        alike = defaultdict(set)
+        for link in self.definitions:
+            alike[link.name].add(link)
+        shared = {link for links in alike.values() if len(links) > 1 for link in links}
+        found: dict[str, list[str]] = defaultdict(list)
+        for link, pieces in self.definitions.items():
+            found[link.name] += [self._digest(piece, shared) for piece in pieces]
+        for name, pieces in self.loose.items():
+            found[name] += [self._digest(piece, shared) for piece in pieces]
+        for path, digest in self.yaml.items():
+            found[path.rpartition("/")[2]].append(digest)
+        return {name: found[name][0] if len(found[name]) == 1 else sorted(found[name]) for name in sorted(found)}
+
+    def _digest(self, piece: Piece, shared: set[Link]) -> str:
+        """A piece's own digest; where it names one of several definitions of a name, that of the one it means belongs to it."""
+        meant = [link for link in piece.links if link in shared or link.name is None]
+        if not meant:
+            return piece.digest
+        return hashed(" ".join([piece.digest, *(self._summary(link) for link in meant)]))
+
+    def _summary(self, link: Link) -> str:
+        links = [link] if link.name else self._all_of(link.module)
+        return " ".join(sorted(piece.digest for each in links for piece in self.definitions.get(each, ())))
+
+    def _visit(self, link: Link) -> None:
+        if link.module in BY_VALUE or not self.library.is_module(link.module):
+            return
+        self._touch(link.module)
+        if link.name is None:
+            self.waiting += [each for each in self._all_of(link.module) if each not in self.definitions]
+            return
+        if link in self.definitions:
+            return
+        module = self.library.module(link.module)
+        self.definitions[link] = []
+        for statement in module.definitions.get(link.name, ()):
+            piece = self.library.piece(module, statement)
+            self.definitions[link].append(piece)
+            self._follow(piece, link.module)
+
+    def _all_of(self, module: str) -> list[Link]:
+        """Everything that a module defines or passes on; modules that it imports are not taken whole with it."""
+        source = self.library.module(module)
+        links = [link for name in (*source.definitions, *source.links) for link in self.library.named(module, name)]
+        return [link for link in dict.fromkeys(links) if link.ours and link.name]
+
+    def _follow(self, piece: Piece, module: str) -> None:
+        self.waiting += piece.links
+        for name in piece.imports:
+            self._touch(name)
+        for name in piece.processes:
+            self._start(name)
+        for text in piece.files:
+            for path in self.library.yaml_beside(module, text):
+                self.yaml[path] = hashed(self.library.files[path].decode("utf-8", "replace"))
+
+    def _touch(self, name: str) -> None:
+        """Importing a module runs its statements, those of the packages around it, and those of the modules that it imports."""
+        parts = name.split(".")
+        for module in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
+            if self.library.is_module(module) and module not in (*self.touched, *BY_VALUE):
+                self.touched.add(module)
+                source = self.library.module(module)
+                self._take("module statements", source, source.effects)
+                for imported in source.imports:
+                    self._touch(imported)
+
+    def _start(self, name: str) -> None:
+        """A module that is run as a process: all of it, its main block too; of a package, the module that `python -m` runs."""
+        for module in (name, f"{name}.__main__"):
+            if self.library.is_module(module) and module not in self.run:
+                self.run.add(module)
+                self._visit(Link(module))
+                source = self.library.module(module)
+                self._take("__main__", source, source.main)
+
+    def _take(self, name: str, module: Module, statements: Iterable[ast.stmt]) -> None:
+        for statement in statements:
+            piece = self.library.piece(module, statement)
+            self.loose[name].append(piece)
+            self._follow(piece, module.name)
+
+    def _enter_notebook(self, path: str) -> None:
+        """Every cell counts; what the imports of one give is known in all."""
+        if path not in self.library.files:
+            raise Problem(f"{path}: there is no such notebook.")
+        cells = [Cell(cell) for cell in cells_of(self.library.files[path], path)]
+        notebook = Module(path, "")
+        for cell in cells:
+            for node in (each for statement in cell.body for each in ast.walk(statement) if isinstance(each, IMPORTS)):
+                notebook.take_import(node)
+        self.library.add(notebook)
+        for number, cell in enumerate(cells, 1):
+            piece = Writer(self.library, notebook).piece(cell.statements(), cell.text)
+            self.loose[f"cell {number}"].append(piece)
+            self._follow(piece, path)
+        for name in notebook.imports:
+            self._touch(name)
