@@ -1,5 +1,4 @@
 """All methods of the suite on the same images, each in a process of its own: `python -m lib.comparison METHOD TIER NETWORK FOLDER DATA ID...`."""
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,15 +8,16 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lib.base.process import answer_of, peak_mb
 from lib.data.dataset import VOID, Dataset, Sample, subset
-from lib.metrics.bootstrap import Scores, draws
+from lib.methods import default_threshold, segmenter
+from lib.metrics.bootstrap import Chance, Scores
 from lib.metrics.fmeasure import Curves, curve
 from lib.metrics.miou import Confusions, confusion
+from lib.papers.found import Found, Request
 from lib.report.figures import heat, photograph, picture_grid
 
 METHODS = ("rcam", "rcam_box", "dcsm", "csoa", "prm", "iam")
@@ -42,9 +42,9 @@ def run(method: str, tier: str, network: str, dataset: Dataset, samples: Sequenc
         return Ran([part["heat"] for part in parts], labels, np.array(facts["seconds"]), facts["memory"])
 
 
-def scores(ran: Ran, samples: Sequence[Sample], classes: Sequence[str], chance: tuple[int, float, int]) -> Scores:
+def scores(ran: Ran, samples: Sequence[Sample], classes: Sequence[str], chance: Chance) -> Scores:
     """Foreground F and error, mean IoU over background and classes where the method tells them apart, seconds an image and memory."""
-    weights = draws(len(samples), chance[0], chance[2])
+    weights = chance.draws(len(samples))
     truth = [sample.foreground() for sample in samples]
     found = dict(Curves.of([curve(heat, *both) for heat, both in zip(ran.heats, truth)]).scores(weights))
     found = {metric: found[metric] for metric in ("ods", "ois", "mae")}
@@ -71,22 +71,28 @@ def _renumbered(labels: np.ndarray, own: Sequence[str], classes: Sequence[str]) 
 
 
 def _here(method: str, tier: str, network: str, folder: Path, dataset: Path, ids: Sequence[str]) -> None:
-    from lib.methods import default_threshold, method_of
-
-    data, seconds, classes = Dataset(dataset, check=False), [], []
-    samples: Mapping[str, Sample] = {sample.id: sample for sample in data.samples}
-    look = method_of(argparse.Namespace(method=method, tier=tier, network=network, weights=None, threshold=default_threshold(method)))
-    look([samples[ids[0]].photo()])   # warms up
+    """What the process of one method does: maps into `folder`, facts as JSON on standard output."""
+    request = Request(method, tier, network, threshold=default_threshold(method))
+    samples = {sample.id: sample for sample in Dataset(dataset, check=False).samples}
+    maps_of = segmenter(request)
+    maps_of([samples[ids[0]].photo()])   # warms up
+    seconds: list[float] = []
+    classes: list[str] = []
     for id in ids:
         photo = samples[id].photo()
         start = perf_counter()
-        found = look([photo])[0]
+        found = maps_of([photo])[0]
         seconds.append(perf_counter() - start)
-        heat = np.asarray(Image.fromarray(found.heat[0].float().cpu().numpy()).resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
-        more = {} if found.labels is None else {"labels": found.labels}
         classes = list(found.classes)
-        np.savez_compressed(folder / f"{id}.npz", heat=heat, **more)
-    print(json.dumps({"seconds": seconds, "memory": round(peak_mb()), "classes": classes, "threads": torch.get_num_threads()}))
+        _keep(found, photo, folder / f"{id}.npz")
+    print(json.dumps({"seconds": seconds, "memory": round(peak_mb()), "classes": classes}))
+
+
+def _keep(found: Found, photo: Image.Image, path: Path) -> None:
+    small = Image.fromarray(found.heat[0].float().cpu().numpy())
+    heat_map = np.asarray(small.resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
+    labels = {} if found.labels is None else {"labels": found.labels}
+    np.savez_compressed(path, heat=heat_map, **labels)
 
 
 if __name__ == "__main__":

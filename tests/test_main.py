@@ -92,7 +92,7 @@ def test_segment_dcsm_is_the_method(build: Path, tmp_path: Path, capsys: pytest.
     from lib.nets.fcn import load_fcn
     from lib.nets.fold import fold_normalisation
     from lib.papers.dcsm.method import dcsm
-    from lib.papers.dcsm.use import marginals
+    from lib.papers.dcsm.saliency import marginals
     from lib.params import load_params
 
     photo, params = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB"), load_params()

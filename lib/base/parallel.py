@@ -30,7 +30,7 @@ def processes() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def device_here() -> torch.device:
+def device() -> torch.device:
     """This process's GPU, or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 

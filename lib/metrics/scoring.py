@@ -12,7 +12,7 @@ from lib.data.dataset import (
     Sample,
     subset as subset,  # callers find it here too
 )
-from lib.metrics.bootstrap import compare, draws, summarise
+from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.fmeasure import Curve, Curves, curve
 
 
@@ -36,17 +36,17 @@ class Scored:
                 heat = interpolate(values[i:i + 1].float(), truth.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
                 self.curves.setdefault(row, []).append(curve(heat, truth, valid))
 
-    def scores(self, samples: int, seed: int) -> dict[str, dict]:
+    def scores(self, chance: Chance) -> dict[str, Scores]:
         """{row: {metric: draws}}; every row on the same draws of images."""
         if not self.ids:
-            raise Problem(f"None of the {self.dropped} images has any foreground in its truth, so there is nothing to score.")
-        weights = draws(len(self.ids), samples, seed)
+            raise Problem(f"None of the {self.dropped} images has any foreground in its truth, "
+                          "so there is nothing to score.")
+        weights = chance.draws(len(self.ids))
         return {row: Curves.of(curves).scores(weights) for row, curves in self.curves.items()}
 
-    def table(self, pairs: list[tuple[str, str]], samples: int, level: float, seed: int) -> tuple[dict, dict]:
-        """(rows with intervals, paired comparisons of `pairs`) as the metrics file holds them."""
-        scores = self.scores(samples, seed)
-        return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
+    def table(self, pairs: Sequence[tuple[str, str]], chance: Chance) -> Table:
+        """Rows with intervals, and paired comparisons of `pairs`, as the metrics file holds them."""
+        return table(self.scores(chance), pairs, chance)
 
 
 def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:

@@ -1,6 +1,8 @@
-"""What every method of the suite answers: photographs in, foreground maps and, where it tells classes apart, label maps out."""
+"""What is asked of a method and what it answers; the same for every paper's `use.py`, the command line and the comparison."""
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -8,14 +10,52 @@ from PIL import Image
 if TYPE_CHECKING:
     from torch import Tensor
 
+USUAL_THRESHOLD = 0.5   # from which value of a heat map on a pixel is foreground
 
-class Found(NamedTuple):
-    """Of one photograph: foreground `(1, h, w)`; where the method tells classes apart, a label map `(H, W)` uint8 with what its numbers from
-    1 on stand for; and a few words on what was found."""
+
+@dataclass(frozen=True)
+class Request:
+    """A method, and what it is to run with; None is what the tier has.
+
+    tier        whose networks, sizes and batches
+    network     one of lib.nets
+    weights     the file of a trained network
+    batch       images at a time
+    threshold   from which value of a heat map on a pixel is foreground
+    split       of the data set that is scored, and how many `images` of it, spread evenly
+    """
+    method: str
+    tier: str = "collage"
+    network: str | None = None
+    weights: Path | None = None
+    batch: int | None = None
+    threshold: float | None = None
+    split: str = "test"
+    images: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The maps of one photograph.
+
+    heat      foreground `(1, h, w)` in 0..1
+    labels    where the method tells classes apart: `(H, W)` uint8, 0 for the background
+    classes   what the numbers of `labels` from 1 on stand for
+    names     a few words on what was found
+    """
     heat: "Tensor"
     labels: np.ndarray | None = None
     classes: Sequence[str] = ()
     names: Sequence[str] = ()
 
 
-Method = Callable[[Sequence[Image.Image]], Sequence[Found]]
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of a method on a data set: `rows` is {row: {metric: interval}}; `note` says what was left out."""
+    network: str
+    images: int
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    note: str = ""
+
+
+Segmenter = Callable[[Sequence[Image.Image]], Sequence[Found]]

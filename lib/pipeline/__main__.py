@@ -4,11 +4,11 @@ import os
 import sys
 
 from lib.base.problem import exit_status
+from lib.params import STAGES
 
 # Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh pages of 4 KiB, one fault
 # each, can cost more than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-STAGES = ("data", "dcsm_train", "dcsm_maps", "csoa_train", "proposals", "iam_train", "report")
 
 
 def main(words: list[str] | None = None) -> int:
@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     stages = parser.add_subparsers(dest="stage", required=True)
     source = stages.add_parser("source", help="the code that stages run, for DVC to compare")
     source.add_argument("names", nargs="*", help="stages; without any, all")
-    for name in STAGES:
+    for name in (*STAGES, "report"):
         stages.add_parser(name).add_argument("tier", nargs="?" if name == "report" else None)
     run = stages.add_parser("run", help="execute a notebook for a tier")
     run.add_argument("notebook")
@@ -50,7 +50,7 @@ def _dispatch(args: argparse.Namespace) -> int:
     else:
         for tier in [args.tier] if args.tier else stages.load_params().tiers:
             with source.kept(args.stage, tier):
-                stages.STAGES[args.stage](tier)
+                stages.run_stage(args.stage, tier)
     return 0
 
 

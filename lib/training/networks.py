@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lib.base.files import digest, whole_file
+from lib.base.parallel import device
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, subset
 from lib.nets import load_network
@@ -31,8 +32,7 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
             continue
         torch.manual_seed(seed)   # the head's first weights
         fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout, pooling)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        fcn = fcn.to(device, memory_format=torch.channels_last)
+        fcn = fcn.to(device(), memory_format=torch.channels_last)
         rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
         with whole_file(logs / f"{name}.csv") as part:
             part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")

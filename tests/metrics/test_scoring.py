@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lib.base.problem import Problem
 from lib.data.dataset import Sample
+from lib.metrics.bootstrap import Chance
 from lib.metrics.fmeasure import curve
 from lib.metrics.scoring import Scored, batches, score, subset
 
@@ -32,7 +33,7 @@ def test_images_without_foreground_are_dropped_and_counted(samples: list[Sample]
 
 
 def test_the_truth_scores_perfectly_void_or_graded(samples: list[Sample]) -> None:
-    found = score([s for s in samples if s.id != "s1"], 1, truth_map, "test").table([], 5, 0.95, 0)[0]
+    found = score([s for s in samples if s.id != "s1"], 1, truth_map, "test").table([], Chance(5, 0.95, 0))[0]
     assert found["truth"]["ois"] == {"mean": 1, "low": 1, "high": 1} == found["truth"]["ods"]
     assert found["truth"]["mae"]["mean"] == 0
 
@@ -93,4 +94,4 @@ def test_a_subset_has_equal_gaps_and_no_repeats(count: int, wanted: int) -> None
 
 def test_nothing_to_score_is_one_sentence() -> None:
     with pytest.raises(Problem, match="None of the 3 images has any foreground"):
-        Scored(dropped=3).scores(10, 0)
+        Scored(dropped=3).scores(Chance(10, 0.95, 0))

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from lib.base.problem import Problem
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_here
 from lib.pipeline.source import NAMES, stage_code
-from lib.base.problem import Problem
 
 METHOD = '''"""A paper's method."""
 import numpy as np

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from lib.base.files import digest, sha256, whole_file
-from lib.base.parallel import device_here, share, together
+from lib.base.parallel import device, share, together
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.nets import load_network
@@ -33,7 +33,7 @@ def train_run(dataset: Dataset, network: str, run: CsoaRun, constants: Mapping[s
     """
     data, squares = single_objects(dataset, run.least), Squares(enlarged(run.training.side))
     small = Squares(run.training.side)
-    extractor = fold_normalisation(Extractor(load_network(network))).to(device_here(), memory_format=torch.channels_last)
+    extractor = fold_normalisation(Extractor(load_network(network))).to(device(), memory_format=torch.channels_last)
     for job in jobs(run):
         settings = constants[job.trial]
         fingerprint = digest(facts(job, network, dataset.hash, run.least, settings, run.training, code))
@@ -48,7 +48,7 @@ def train_run(dataset: Dataset, network: str, run: CsoaRun, constants: Mapping[s
 def train_job(job: Job, network: str, data: SingleObjects, run: CsoaRun, settings: CsoaSettings, extractor: Extractor, weights: Path,
               log: Path, fingerprint: str, squares: Squares) -> None:
     """Train one network of a run, and write its weights and curves."""
-    net = build(job, network, data.classes, run.training).to(device_here(), memory_format=torch.channels_last)
+    net = build(job, network, data.classes, run.training).to(device(), memory_format=torch.channels_last)
     checkpoint = weights.with_name("checkpoint.pt")
     rows = train(net, job, data, settings, run.training, extractor if job.variant in ("coaug", "csoa") else None, checkpoint, fingerprint, squares)
     together()
@@ -67,7 +67,7 @@ def locate_job(job: Job, weights: Path, dataset: Dataset, data: SingleObjects, r
         fingerprint = digest({"weights": sha256(weights), "thresholds": list(thresholds), "ten_crop": run.ten_crop, "code": dict(code)})
         target = weights.with_name(f"{split}.npz")
         if load_located(target, fingerprint) is None:
-            net = net or load_two_classifiers(weights).to(device_here())
+            net = net or load_two_classifiers(weights).to(device())
             crops = large if run.ten_crop and split == "test" and not job.trial else None
             save_located(target, locate(net, data.splits[split], dataset.boxes, small, thresholds, run.training.batch, f"{job.name}, {split}", crops), fingerprint)
 

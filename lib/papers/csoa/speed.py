@@ -4,7 +4,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lib.base.parallel import device_here
+from lib.base import parallel
 from lib.base.process import medians
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
@@ -21,7 +21,7 @@ def measure(network: str, classes: int, settings: CsoaSettings, training: CsoaTr
     which all take turns, after one that warms up.
     """
     torch.manual_seed(0)
-    device = device_here()
+    device = parallel.device()
     images = torch.rand(training.batch, 3, training.side, training.side, device=device)
     labels = torch.arange(training.batch, device=device) % min(training.batch_classes, classes)
     extractor = fold_normalisation(Extractor(load_network(network))).to(device, memory_format=torch.channels_last)

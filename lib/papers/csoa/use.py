@@ -1,65 +1,105 @@
-"""What `python -m lib segment csoa` and `evaluate csoa` do."""
-import argparse
-from collections.abc import Callable, Sequence
+"""CSoA on one's own photographs and data sets: `segment` and `evaluate` of the command line."""
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from lib.base.paths import BUILD
 from lib.base.problem import Problem, nearest
-from lib.params import Params, load_params, tier_of
+from lib.papers.found import Evaluated, Found, Request, Segmenter
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
     from lib.papers.csoa.locate import Segmented
 
+SEGMENTS = EVALUATES = ("csoa",)
 
-def segmenter(args: argparse.Namespace) -> tuple[Callable[[Sequence[Image.Image]], "list[Segmented]"], Sequence[str]]:
-    """By the first seed's CSoA of the tier, or by --weights; and its classes."""
-    from lib.base.parallel import device_here
+
+def threshold(params: Any) -> float:
+    """theta of eq. 13, from which value of the map on a pixel belongs to the object."""
+    return params.csoa_thresholds.chosen
+
+
+def segmenter(request: Request, params: Any) -> Segmenter:
+    """Photographs -> class, box and map, by the first seed's CSoA of the tier or by the network in `weights`."""
+    from lib.base.parallel import device
     from lib.papers.csoa.locate import segment
     from lib.papers.csoa.runs import POSITION, Job
     from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
 
-    params = load_params()
-    dataset, network, seeds = _trained(args, params)
-    weights = args.weights or _folder(args, dataset, network) / Job("csoa", POSITION, seeds[0]).name / "weights.safetensors"
-    side, net = read_two_classifiers(weights)["side"], load_two_classifiers(weights).to(device_here())
-    return lambda photos: segment(net, photos, side, args.threshold), net.classes
+    dataset, network, seeds = _trained(request, params)
+    first = Job("csoa", POSITION, seeds[0]).name
+    weights = request.weights or _folder(request, dataset, network) / first / "weights.safetensors"
+    side = read_two_classifiers(weights)["side"]
+    net = load_two_classifiers(weights).to(device())
+    theta = request.threshold or threshold(params)
+
+    def find(photos: Sequence[Image.Image]) -> list[Found]:
+        located = segment(net, photos, side, theta)
+        return [_found(one, photo, theta, net.classes) for one, photo in zip(located, photos, strict=True)]
+    return find
 
 
-def evaluate(args: argparse.Namespace, dataset: "Dataset", samples: Sequence["Sample"]) -> tuple[str, str, dict]:
-    """Table 1 of the tier's networks on images of a single object; theta from the folder's validation images, if it has any."""
-    from lib.papers.csoa.runs import POSITION, Job
+def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
+    """Table 1 of the tier's networks on images of a single object.
+
+    theta is chosen on the data set's validation images, if it has any.
+    """
     from lib.papers.csoa.tables import blind_overlaps, module_table
     from lib.papers.csoa.two_classifiers import read_two_classifiers
 
-    params = load_params()
-    name, network, seeds = _trained(args, params)
-    folder, chance = _folder(args, name, network), params.bootstrap
-    variants = params.tier[args.tier].csoa_train.runs[name][network].variants
-    files = {"given": [args.weights]} if args.weights else {
-        row: [folder / Job(row, POSITION, seed).name / "weights.safetensors" for seed in seeds] for row in variants}
+    network, files = _files(request, params)
     classes = read_two_classifiers(next(iter(files.values()))[0])["classes"]
-    test, val = (_single(part, classes) for part in (samples, dataset.split("val") if any(s.split == "val" for s in dataset.samples) else []))
+    has_val = any(sample.split == "val" for sample in dataset.samples)
+    test = _single(samples, classes)
+    val = _single(dataset.split("val"), classes) if has_val else []
     if not test:
-        raise Problem(f"{args.data}: no image of a single object of the network's classes ({', '.join(classes)}); take another folder or other --weights.")
+        raise Problem(f"{dataset.folder}: no image of a single object of the network's classes ({', '.join(classes)}); "
+                      "take another folder or other --weights.")
     tried = params.csoa_thresholds.tried if val else [params.csoa_thresholds.chosen]
-    found = {row: [_look(path, val, test, dataset, tried, row) for path in paths] for row, paths in files.items()}
-    rows, _ = module_table({row: [v for v, _ in pairs] for row, pairs in found.items()}, {row: [t for _, t in pairs] for row, pairs in found.items()},
-                           blind_overlaps(test, dataset.boxes), tried, (chance.samples, chance.level, params.seed))
-    return network, f"{len(test)} images", rows
+    on_val, on_test = {}, {}
+    for row, paths in files.items():
+        located = [_locate(path, val, test, dataset, tried, row) for path in paths]
+        on_val[row] = [first for first, _ in located]
+        on_test[row] = [second for _, second in located]
+    chance = params.chance
+    rows, _ = module_table(on_val, on_test, blind_overlaps(test, dataset.boxes), tried,
+                           (chance.samples, chance.level, chance.seed))
+    return Evaluated(network, len(test), rows)
 
 
-def _look(path: Path, val: Sequence["Sample"], test: Sequence["Sample"], dataset: "Dataset", tried: Sequence[float], row: str) -> tuple:
+def _files(request: Request, params: Any) -> tuple[str, dict[str, list[Path]]]:
+    """The network's name, and the weights of every row: those that are given, or the tier's by variant and seed."""
+    from lib.papers.csoa.runs import POSITION, Job
+
+    name, network, seeds = _trained(request, params)
+    if request.weights:
+        return network, {"given": [request.weights]}
+    folder = _folder(request, name, network)
+    files = {}
+    for row in params.tier[request.tier].csoa_train.runs[name][network].variants:
+        files[row] = [folder / Job(row, POSITION, seed).name / "weights.safetensors" for seed in seeds]
+    return network, files
+
+
+def _found(one: "Segmented", photo: Image.Image, theta: float, classes: Sequence[str]) -> Found:
+    """The map, and the class where the map reaches theta."""
+    small = Image.fromarray(one.heat[0].numpy())
+    heat = np.asarray(small.resize(photo.size, Image.Resampling.BILINEAR))
+    labels = np.where(heat >= theta, classes.index(one.name) + 1, 0).astype(np.uint8)
+    return Found(one.heat, labels, classes, [f"{one.name}, box {one.box}"])
+
+
+def _locate(path: Path, val: Sequence["Sample"], test: Sequence["Sample"], dataset: "Dataset", tried: Sequence[float], row: str) -> tuple:
     """What one network finds in validation and test images; without validation images there is one threshold, and test images serve for both."""
-    from lib.base.parallel import device_here
+    from lib.base.parallel import device
     from lib.papers.csoa.batches import Squares
     from lib.papers.csoa.locate import locate
     from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
 
-    net, squares = load_two_classifiers(path).to(device_here()), Squares(read_two_classifiers(path)["side"])
+    net, squares = load_two_classifiers(path).to(device()), Squares(read_two_classifiers(path)["side"])
     found = [locate(net, samples, dataset.boxes, squares, tried, 24, f"{row}, {path.parent.name}") for samples in (val, test) if samples]
     return found[0], found[-1]
 
@@ -68,15 +108,15 @@ def _single(samples: Sequence["Sample"], classes: Sequence[str]) -> list["Sample
     return [s for s in samples if len(s.labels) == 1 and s.labels[0] in classes and s.extra.get("single_object", "1") == "1"]
 
 
-def _trained(args: argparse.Namespace, params: Params) -> tuple[str, str, list[int]]:
+def _trained(request: Request, params: Any) -> tuple[str, str, list[int]]:
     """(data set, network, seeds) of the tier's table 1."""
-    tier = tier_of(params, args.tier)
-    tables, runs = tier.csoa, tier.csoa_train.runs
-    network = args.network or tables.networks[0]
-    if network not in runs[tables.dataset]:
-        raise Problem(f'--network: CSoA is not trained with "{network}" in tier {args.tier}{nearest(network, runs[tables.dataset])}')
-    return tables.dataset, network, runs[tables.dataset][network].seeds
+    tier = params.tier[request.tier]
+    runs = tier.csoa_train.runs[tier.csoa.dataset]
+    network = request.network or tier.csoa.networks[0]
+    if network not in runs:
+        raise Problem(f'--network: CSoA is not trained with "{network}" in tier {request.tier}{nearest(network, runs)}')
+    return tier.csoa.dataset, network, runs[network].seeds
 
 
-def _folder(args: argparse.Namespace, dataset: str, network: str) -> Path:
-    return BUILD / args.tier / "csoa_train" / dataset / network
+def _folder(request: Request, dataset: str, network: str) -> Path:
+    return BUILD / request.tier / "csoa_train" / dataset / network

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from lib.base.files import digest, sha256, whole_file, write_json
+from lib.base.parallel import device
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Dataset, Sample, subset
@@ -54,10 +55,9 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
 
     `code`: digests of the definitions that decide what comes out, by name.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     for network, images in run.networks.items():
         file = weights / network / "weights.safetensors"
-        fcn = fold_normalisation(load_fcn(file, network)).to(device)
+        fcn = fold_normalisation(load_fcn(file, network)).to(device())
         _start(folder / network, {"weights": sha256(file), "data": dataset.hash, "side": run.side, "settings": asdict(settings),
                                   "code": dict(code)})
         write_json(folder / network / BLOCKS, blocks(fcn.trunk))

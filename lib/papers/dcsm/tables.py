@@ -10,7 +10,8 @@ import torch
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Dataset, Sample
-from lib.metrics.bootstrap import compare, draws, interval, summarise
+from lib.metrics import bootstrap
+from lib.metrics.bootstrap import Chance, Table, draws, interval, summarise
 from lib.metrics.miou import Confusions, confusion
 from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import IMAGE, Fcn
@@ -151,14 +152,17 @@ def _load(path: Path, kind: str) -> RawMaps:
     return replace(first, maps={**first.maps, **load_raw(path, kind).maps})
 
 
-def table(confusions: Mapping[str, Confusions], items: Items, classes: Sequence[str], pairs: Sequence[tuple[str, str]], samples: int, level: float,
-          seed: int) -> tuple[dict, dict]:
-    """(rows with intervals, paired comparisons) as the metrics file holds them; the mean is over the background and the classes that
-    the images are labelled with, the same for every row and draw."""
-    shown = [0, *(number for number, name in enumerate(classes, start=1) if any(name in sample.labels for sample, _ in items))]
-    weights = draws(len(items), samples, seed)
+def table(confusions: Mapping[str, Confusions], items: Items, classes: Sequence[str], pairs: Sequence[tuple[str, str]],
+          chance: Chance) -> Table:
+    """Rows with intervals, and paired comparisons, as the metrics file holds them.
+
+    The mean is over the background and the classes that the images are labelled with, the same for every row and draw.
+    """
+    labelled = {name for sample, _ in items for name in sample.labels}
+    shown = [0, *(number for number, name in enumerate(classes, start=1) if name in labelled)]
+    weights = chance.draws(len(items))
     scores = {name: found.scores(weights, shown) for name, found in confusions.items()}
-    return summarise(scores, level), compare(scores, [p for p in pairs if set(p) <= set(scores)], level)
+    return bootstrap.table(scores, pairs, chance)
 
 
 def on_common_images(confusions: Mapping[str, Mapping[str, Confusions]], splits: Mapping[str, Split]) -> tuple[dict[str, dict[str, Confusions]], Items]:

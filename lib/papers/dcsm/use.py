@@ -1,39 +1,65 @@
-"""DCSM as a class-agnostic foreground map, to stand in rCAM's table 2."""
-from collections.abc import Mapping, Sequence
+"""DCSM on one's own photographs and data sets: `segment` and `evaluate` of the command line."""
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn.functional import interpolate
 
-from lib.data.dataset import Sample
-from lib.metrics.scoring import Scored, score
-from lib.nets.fcn import Fcn
-from lib.papers.dcsm.blocks import blocks
-from lib.papers.dcsm.method import enlarge, enlarged, raw_maps, saliency, with_background
-from lib.papers.dcsm.settings import DcsmSettings
-from lib.refine.crf import dense_crf
+from lib.base.paths import BUILD
+from lib.base.problem import Problem
+from lib.papers.found import Evaluated, Found, Request, Segmenter
 
-SIDE = 224   # of the maps, as rCAM's
+if TYPE_CHECKING:
+    from lib.data.dataset import Dataset, Sample
+    from lib.nets.fcn import Fcn
+    from lib.papers.dcsm.settings import DcsmSettings
 
-
-def marginals(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> tuple[np.ndarray, list[int]]:
-    """After the CRF: the probabilities `(1 + T, H, W)` of the background and of the target classes, and which classes these are."""
-    raw = raw_maps(fcn, photo, settings, side)
-    maps = enlarge(saliency(enlarged(raw, settings.map_stride), settings, blocks(fcn.trunk)), photo.size)
-    return dense_crf(np.asarray(photo), with_background(maps), settings.crf), raw.candidates.order[:raw.candidates.kept]
+SEGMENTS = EVALUATES = ("dcsm",)
 
 
-def foreground(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> Tensor:
-    """One minus the background's probability `(1, 1, 224, 224)`."""
-    found = 1 - marginals(fcn, photo, settings, side)[0][0]
-    return interpolate(torch.from_numpy(found)[None, None], (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+def segmenter(request: Request, params: Any) -> Segmenter:
+    """Photographs -> classes and foreground, by the tier's network or the one in `weights`."""
+    fcn = open_fcn(request, params)
+    side = params.tier[request.tier].dcsm_maps.side
+    return lambda photos: [_found(fcn, photo, params.dcsm, side) for photo in photos]
 
 
-def rcam_table2(fcn: Fcn, samples: Sequence[Sample], settings: DcsmSettings, side: int, batch: int = 4) -> Scored:
-    """The row of DCSM, scored as rCAM's rows are."""
-    def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
-        return {"dcsm": torch.cat([foreground(fcn, sample.photo(), settings, side) for sample in part])}
+def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
+    """The rows of table 6, by way of raw maps in a temporary folder, as the notebooks go."""
+    from lib.papers.dcsm import maps, tables
 
-    return score(samples, batch, maps, f"rCAM's table 2, {fcn.name}")
+    fcn = open_fcn(request, params)
+    if list(fcn.classes) != dataset.classes:
+        raise Problem(f"{dataset.folder}: its classes are not those that the network was trained on; "
+                      "give --weights that were trained on them.")
+    for sample in samples:
+        sample.mask("class_masks")   # one that is missing is named before the expensive part
+    side = params.tier[request.tier].dcsm_maps.side
+    rows = {name: row for name, row in tables.main_rows(params.dcsm).items() if row.kind == maps.GUIDED}
+    with tempfile.TemporaryDirectory() as folder:
+        split = tables.write_split(fcn, samples, params.dcsm_maps, side, Path(folder))
+        scored = tables.score_rows(split.items, rows, split, "segmenting")
+    return Evaluated(fcn.name, len(samples), tables.table(scored, split.items, dataset.classes, [], params.chance)[0])
+
+
+def open_fcn(request: Request, params: Any) -> "Fcn":
+    """The network that the tier's training stage left, or the one in `weights`."""
+    from lib.base.parallel import device
+    from lib.nets.fcn import load_fcn
+    from lib.nets.fold import fold_normalisation
+
+    name = request.network or next(iter(params.tier[request.tier].dcsm_train.networks))
+    weights = request.weights or BUILD / request.tier / "dcsm_train" / name / "weights.safetensors"
+    return fold_normalisation(load_fcn(weights, request.network)).to(device())
+
+
+def _found(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
+    import torch
+
+    from lib.papers.dcsm.method import label_map
+    from lib.papers.dcsm.saliency import marginals
+
+    probability, targets = marginals(fcn, photo, settings, side)
+    foreground = torch.from_numpy(1 - probability[:1])
+    return Found(foreground, label_map(probability, targets), fcn.classes, [fcn.classes[target] for target in targets])

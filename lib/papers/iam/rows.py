@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib.base.files import sha256
-from lib.base.parallel import device_here
+from lib.base.parallel import device
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample, instance_truth, subset
 from lib.metrics.instances import Compared, compared, compared_at_best
@@ -71,8 +71,8 @@ class Trained:
 def trained(dataset: Dataset, name: str, network: IamNetwork, unseen: bool, settings: IamSettings, folder: Path, proposals: Path) -> Trained:
     """What the stages iam_train and proposals left; `folder` is the network's."""
     jobs = filling_jobs(network, unseen)
-    fillings = {job: load_filling(folder / job.name / "weights.safetensors", name).to(device_here()) for job in jobs}
-    return Trained(dataset, load_fcn(folder / "weights.safetensors", name).to(device_here()), fillings, network, settings, proposals)
+    fillings = {job: load_filling(folder / job.name / "weights.safetensors", name).to(device()) for job in jobs}
+    return Trained(dataset, load_fcn(folder / "weights.safetensors", name).to(device()), fillings, network, settings, proposals)
 
 
 def same_classes(fcn: Fcn, dataset: Dataset) -> None:

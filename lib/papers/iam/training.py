@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib.base.files import digest, sha256, whole_file
-from lib.base.parallel import device_here
+from lib.base.parallel import device
 from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
 from lib.data.dataset import Dataset
@@ -110,7 +110,7 @@ def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNe
         weights, log = folder / job.name / "weights.safetensors", logs / f"{job.name}.csv"
         if _finished(weights, fingerprint) and log.is_file():
             continue
-        fcn = load_fcn(classifier, name).to(device_here())
+        fcn = load_fcn(classifier, name).to(device())
         given = given or lessons(fcn, samples, loaders, settings, network.filling)
         _train(job, fcn, given, run.unseen or (), settings, network, weights, log, fingerprint)
 
@@ -118,7 +118,7 @@ def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNe
 def _train(job: FillingJob, fcn: Fcn, given: Sequence[Lesson], unseen: Sequence[str], settings: FillingSettings, network: IamNetwork, weights: Path, log: Path,
            fingerprint: str) -> None:
     torch.manual_seed(job.seed)   # the first weights
-    filling = ExtentFilling([level.shape[0] for level in given[0].levels], settings.channels, settings.width, settings.r).to(device_here())
+    filling = ExtentFilling([level.shape[0] for level in given[0].levels], settings.channels, settings.width, settings.r).to(device())
     mine = [lesson for lesson in given if not (job.unseen and set(lesson.labels) & set(unseen))]
     if not mine:
         raise Problem(f"iam_train: every training image has one of the classes {', '.join(unseen)}; hold fewer of them out.")

@@ -19,14 +19,10 @@ PAIRS = [("rcam1", "cam1"), ("rcam2", "cam2"), ("rcam3", "rcam1"), ("rcam3", "rc
          ("cam2", "cam1"), ("cam1", "g_weak"), ("rcam1", "rcam2"), ("rcam_box", "rcam"), ("rcam", "rcam_cited"), ("rcam_cited", "rcam3")]
 
 
-def open_network(name: str, settings: RcamSettings, device: str = "cpu") -> Network:
+def open_network(name: str, settings: RcamSettings, device: torch.device | str = "cpu") -> Network:
     """A network at stride 16, as rCAM needs it, in the fastest memory layout."""
     options = {"tail": settings.googlenet_tail} if name == "googlenet_bvlc" else {}
     return load_network(name, **options).to(device, memory_format=torch.channels_last)
-
-
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def table1(network: Network, samples: Sequence[Sample], settings: RcamSettings, batch: int) -> tuple[Scored, int]:

@@ -14,9 +14,9 @@ from lib.papers.dcsm import constants as dcsm_constants, figures as dcsm_figures
 from lib.papers.dcsm.blocks import blocks
 from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import dcsm, enlarged, raw_maps, saliency, segment
+from lib.papers.dcsm.saliency import foreground, rcam_table2
 from lib.papers.dcsm.settings import DcsmConstants
 from lib.papers.dcsm.tables import Row, Split, class_table, classifier_table, score_rows, table, write_split
-from lib.papers.dcsm.use import foreground, rcam_table2
 from lib.papers.fcn_gbp import tables as fcn_gbp_tables
 from lib.papers.fcn_gbp.method import fcn_gbp, zof_gbp
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings

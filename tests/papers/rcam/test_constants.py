@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lib.data.dataset import Sample
+from lib.metrics.bootstrap import Chance
 from lib.metrics.scoring import Scored, score
 from lib.papers.rcam.constants import best, crf_grid, filter_grid, goal, search_crf, search_filter
 from lib.papers.rcam.method import rcam
@@ -15,7 +16,7 @@ GRID = RcamConstants(eps=[0.001, 0.1], windows=["radius", "diameter"], lag_compo
 
 
 def means(scored: Scored) -> dict[str, dict[str, float]]:
-    return {row: {metric: entry["mean"] for metric, entry in values.items()} for row, values in scored.table([], 1, 0.95, 0)[0].items()}
+    return {row: {metric: entry["mean"] for metric, entry in values.items()} for row, values in scored.table([], Chance(1, 0.95, 0))[0].items()}
 
 
 def row(ois: float, ods: float) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lib.data.dataset import Sample
+from lib.metrics.bootstrap import Chance
 from lib.metrics.scoring import Scored, score
 from lib.papers.rcam import tables as rcam_tables
 from lib.papers.rcam.box import rcam_box
@@ -17,7 +18,7 @@ GRID = RcamScales(sizes=[(64,), (64, 128), (128, 64), (64, 96, 128)], guide_stri
 
 
 def means(scored: Scored) -> dict[str, dict[str, float]]:
-    return {row: {metric: entry["mean"] for metric, entry in values.items()} for row, values in scored.table([], 1, 0.95, 0)[0].items()}
+    return {row: {metric: entry["mean"] for metric, entry in values.items()} for row, values in scored.table([], Chance(1, 0.95, 0))[0].items()}
 
 
 def scored(samples: list[Sample], method: Callable[[list], dict]) -> dict[str, dict[str, float]]:

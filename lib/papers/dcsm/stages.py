@@ -1,0 +1,26 @@
+"""DCSM's stages: networks from image labels, and the raw maps that its tables share."""
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lib.base.paths import BUILD, DATA, REPORTS
+from lib.data.dataset import Dataset
+
+CodeOf = Callable[..., Mapping[str, Any]]   # functions -> digests of the definitions that they reach, by name
+
+
+def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
+    """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
+    from lib.training.networks import train_networks
+
+    run = params.tier[tier].dcsm_train
+    train_networks(Dataset(DATA / tier / run.dataset), run.networks, params.seed, BUILD / tier / "dcsm_train",
+                   REPORTS / tier / "curves" / "dcsm_train", code_of(train_networks))
+
+
+def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:
+    """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps."""
+    from lib.papers.dcsm.maps import compute
+
+    run = params.tier[tier].dcsm_maps
+    compute(Dataset(DATA / tier / run.dataset), run, params.dcsm_maps, BUILD / tier / "dcsm_train",
+            BUILD / tier / "dcsm_maps", code_of(compute))

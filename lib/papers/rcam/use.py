@@ -1,0 +1,42 @@
+"""rCAM on one's own photographs and data sets: `segment` and `evaluate` of the command line."""
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lib.papers.found import Evaluated, Found, Request, Segmenter
+
+if TYPE_CHECKING:
+    from lib.data.dataset import Dataset, Sample
+
+STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
+SEGMENTS = (*STEPS, "rcam_box")
+EVALUATES = ("rcam", "rcam_box")
+
+
+def segmenter(request: Request, params: Any) -> Segmenter:
+    """Photographs -> heat maps, by rCAM, one of its steps, or rCAM in boxes."""
+    from lib.base.parallel import device
+    from lib.papers.rcam.box import rcam_box
+    from lib.papers.rcam.method import rcam
+    from lib.papers.rcam.tables import open_network
+
+    run = params.tier[request.tier].rcam
+    network = open_network(request.network or run.networks[0], params.rcam, device())
+    if request.method == "rcam_box":
+        return lambda photos: [Found(heat) for heat in rcam_box(network, photos, params.rcam)]
+    return lambda photos: [Found(heat) for heat in rcam(network, photos, params.rcam).maps[request.method]]
+
+
+def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
+    """The rows of table 1, or of table 2 for rCAM in boxes."""
+    from lib.base.parallel import device
+    from lib.papers.rcam.tables import open_network, table1, table2
+
+    run = params.tier[request.tier].rcam
+    network = open_network(request.network or run.networks[0], params.rcam, device())
+    batch = request.batch or run.batch
+    if request.method == "rcam":
+        scored, _ = table1(network, samples, params.rcam, batch)
+    else:
+        scored = table2(network, samples, params.rcam, batch)
+    rows, _ = scored.table([], params.chance)
+    return Evaluated(network.name, len(scored.ids), rows, f"{scored.dropped} without foreground left out")

@@ -1,0 +1,17 @@
+"""The stage that finds segment proposals, which PRM, IAM and rCAM_Box start from."""
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lib.base.paths import BUILD, DATA
+from lib.data.dataset import Dataset
+
+CodeOf = Callable[..., Mapping[str, Any]]   # functions -> digests of the definitions that they reach, by name
+
+
+def proposals(params: Any, tier: str, code_of: CodeOf) -> None:
+    """Stage proposals@<tier>: segment proposals below build/<tier>/proposals/<data set>."""
+    from lib.proposals.store import compute
+
+    code = code_of(compute)
+    for name, splits in params.tier[tier].proposals.images.items():
+        compute(Dataset(DATA / tier / name), splits, BUILD / tier / "proposals" / name, code)
