@@ -1,7 +1,9 @@
 """Where numbers come from: revision, parameters, data, weights, versions, device."""
 import dataclasses
+import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -19,11 +21,14 @@ def provenance(params: dict[str, Any], datasets: dict[str, str], weights: dict[s
             "packages": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}}
 
 
-def device_name(device: str) -> str:
-    """`cpu (2 threads)` or the accelerator's own name."""
-    import torch
-
-    return f"cpu ({torch.get_num_threads()} threads)" if device == "cpu" else f"{device} ({torch.cuda.get_device_name()})"
+def device_used() -> str:
+    """The accelerator's name if this process has computed on one, else `cpu (2 threads)`."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return f"cpu ({os.environ.get('OMP_NUM_THREADS') or os.cpu_count()} threads)"
+    if torch.cuda.is_initialized():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"cpu ({torch.get_num_threads()} threads)"
 
 
 def _git(*words: str) -> str:

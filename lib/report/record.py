@@ -1,6 +1,6 @@
 """What a notebook leaves behind: one metrics file (contract in README, "Metrics") and its figures."""
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.files import whole_file, write_json
 from lib.base.paths import BUILD
+from lib.report.provenance import device_used, provenance
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Image
@@ -19,10 +20,14 @@ LARGEST_FIGURE = 290_000   # bytes; above, a figure is stored with 256 or 64 col
 
 @dataclass
 class Record:
-    """Collects results while a notebook runs; `save` writes them whole."""
+    """Collects results while a notebook runs; `Record.open` begins it, `close` writes everything, whole or not at all.
+
+    params   all parameters, of which `close` records those that were used
+    seeds    of the draws of images, or of the networks where several were trained
+    """
     notebook: str
     tier: str
-    device: str
+    params: Any
     seeds: list[int]
     results: dict[str, dict] = field(default_factory=dict)
     comparisons: dict[str, dict] = field(default_factory=dict)
@@ -30,6 +35,16 @@ class Record:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     figures: list[dict[str, str]] = field(default_factory=list)
     start: float = field(default_factory=perf_counter)
+
+    @classmethod
+    def open(cls, notebook: str, tier: str, params: Any, seeds: Sequence[int] | None = None) -> "Record":
+        """Begin a notebook's record; the seed of params.yaml stands where no `seeds` are given."""
+        return cls(notebook, tier, params, list(seeds) if seeds else [params.seed])
+
+    @property
+    def device(self) -> str:
+        """What this process has really computed on so far."""
+        return device_used()
 
     @property
     def folder(self) -> Path:
@@ -59,14 +74,29 @@ class Record:
         from lib.report.tables import html_table
         return HTML(html_table(vars(self), table, dataset, paper, columns))
 
-    def save(self, n_images: int, deviations: list[str], provenance: dict[str, Any]) -> Path:
-        """Write metrics/<notebook>.json."""
+    def close(self, n_images: int, used: Sequence[str], datasets: Mapping[str, str], weights: Mapping[str, str]) -> Path:
+        """Write metrics/<notebook>.json.
+
+        used       blocks of params.yaml, or of the tier, that the results follow from; seed, bootstrap and the notebook's
+                   own block of the tier are always recorded
+        datasets   name -> hash of what was read
+        weights    name -> hash of what was loaded
+        """
+        seconds = round(perf_counter() - self.start, 1)
         path = self.folder / "metrics" / f"{self.notebook}.json"
         write_json(path, {"notebook": self.notebook, "tier": self.tier, "n_images": n_images, "seeds": self.seeds,
-                          "seconds": round(perf_counter() - self.start, 1), "device": self.device, "results": self.results,
-                          "comparisons": self.comparisons, "timing": self.timing, "counts": self.counts, "figures": self.figures,
-                          "deviations": deviations, "provenance": provenance})
+                          "seconds": seconds, "device": self.device, "results": self.results,
+                          "comparisons": self.comparisons, "timing": self.timing, "counts": self.counts,
+                          "figures": self.figures,
+                          "provenance": provenance(self._used(used), dict(datasets), dict(weights))})
         return path
+
+    def _used(self, names: Sequence[str]) -> dict[str, Any]:
+        block = self.params.tier[self.tier]
+        found = {"seed": self.params.seed, "bootstrap": self.params.bootstrap, "tier": getattr(block, self.notebook)}
+        for name in names:
+            found[name] = getattr(self.params if hasattr(self.params, name) else block, name)
+        return found
 
 
 def _shrink(path: Path) -> None:

@@ -1,7 +1,8 @@
 """What a training in progress needs to go on, in one file; whole or not there."""
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,35 @@ from torch import nn
 
 from lib.base.files import whole_file
 from lib.base.problem import Problem
+
+
+@dataclass(frozen=True)
+class TrainedFile:
+    """Where a trained network is to lie, and the fingerprint of all that it follows from: settings, seed, data and code."""
+    weights: Path
+    curves: Path
+    fingerprint: str
+
+    @property
+    def checkpoint(self) -> Path:
+        """What a training in progress needs to go on."""
+        return self.weights.with_name("checkpoint.pt")
+
+    def is_finished(self, read_header: Callable[[Path], Mapping[str, Any]]) -> bool:
+        """Whether it is there; weights that are missing, damaged or of another fingerprint are to be trained (again)."""
+        if not self.curves.is_file():
+            return False
+        try:
+            return read_header(self.weights)["facts"].get("fingerprint") == self.fingerprint
+        except Problem:
+            return False
+
+    def finish(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], save: Callable[[], None]) -> None:
+        """Write the curves, let `save` write the weights, and drop the checkpoint, which nobody needs any more."""
+        with whole_file(self.curves) as part:
+            part.write_text(as_csv(rows, columns), encoding="utf-8")
+        save()
+        self.checkpoint.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, fingerprint: str, module: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 
-from lib.base.files import digest, whole_file
+from lib.base.files import digest
 from lib.base.parallel import device
-from lib.base.problem import Problem
 from lib.data.dataset import Dataset, subset
 from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional, read_header, save_fcn
-from lib.training.checkpoint import as_csv
+from lib.training.checkpoint import TrainedFile
 from lib.training.multilabel import COLUMNS, train
 from lib.training.settings import TrainingSettings
 
@@ -27,25 +26,18 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
     """
     for name, settings in networks.items():
         fingerprint = _fingerprint(dataset, name, settings, seed, pooling, code)
-        weights, checkpoint = folder / name / "weights.safetensors", folder / name / "checkpoint.pt"
-        if _finished(weights, fingerprint) and (logs / f"{name}.csv").is_file():
-            continue
-        torch.manual_seed(seed)   # the head's first weights
-        fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout, pooling)
-        fcn = fcn.to(device(), memory_format=torch.channels_last)
-        rows = train(fcn, dataset.split("train"), subset(dataset.split("val"), VALIDATION), settings, seed, checkpoint, fingerprint)
-        with whole_file(logs / f"{name}.csv") as part:
-            part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")
-        save_fcn(fcn.cpu(), weights, fingerprint=fingerprint)
-        checkpoint.unlink(missing_ok=True)
+        target = TrainedFile(folder / name / "weights.safetensors", logs / f"{name}.csv", fingerprint)
+        if not target.is_finished(read_header):
+            _train(dataset, name, settings, seed, pooling, target)
 
 
-def _finished(weights: Path, fingerprint: str) -> bool:
-    """Weights that are missing or damaged are trained (again)."""
-    try:
-        return read_header(weights)["facts"].get("fingerprint") == fingerprint
-    except Problem:
-        return False
+def _train(dataset: Dataset, name: str, settings: TrainingSettings, seed: int, pooling: str, target: TrainedFile) -> None:
+    torch.manual_seed(seed)   # the head's first weights
+    fcn = fully_convolutional(load_network(name), dataset.classes, settings.width, settings.dropout, pooling)
+    fcn = fcn.to(device(), memory_format=torch.channels_last)
+    validation = subset(dataset.split("val"), VALIDATION)
+    rows = train(fcn, dataset.split("train"), validation, settings, seed, target.checkpoint, target.fingerprint)
+    target.finish(rows, COLUMNS, lambda: save_fcn(fcn.cpu(), target.weights, fingerprint=target.fingerprint))
 
 
 def _fingerprint(dataset: Dataset, network: str, settings: TrainingSettings, seed: int, pooling: str, code: Mapping[str, Any]) -> str:
