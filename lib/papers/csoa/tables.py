@@ -21,6 +21,9 @@ from lib.metrics.localisation import (
 from lib.papers.csoa.batches import SingleObjects, single_objects
 from lib.papers.csoa.runs import POSITION, Job, Located, load_located
 from lib.papers.csoa.settings import CsoaRun
+from lib.report.paper import Paper
+
+PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 
 @dataclass(frozen=True)

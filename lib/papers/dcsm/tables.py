@@ -40,7 +40,10 @@ from lib.papers.dcsm.method import (
 )
 from lib.papers.dcsm.settings import DcsmSettings, MapsSettings
 from lib.refine.crf import crf_of
+from lib.report.paper import Paper
 from lib.report.results import read_json
+
+PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 Items = Sequence[tuple[Sample, Path]]   # images with the files of their raw maps
 

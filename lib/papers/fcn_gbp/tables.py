@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
 from lib.proposals.segments import objectness, proposals, quality
 from lib.refine.settings import CrfSettings
 from lib.refine.superpixels import pool, slic
+from lib.report.paper import Paper
+
+PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 METHODS = ("fcn_gbp", "zof_gbp", "fcn_mcg")
 Options = Mapping[str, tuple[str, FcnGbpSettings]]   # row -> which method, and its settings

@@ -1,5 +1,6 @@
 """IAM's tables: scores of rows of instance masks, over images and trained seeds; constants from validation images."""
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,9 @@ from lib.metrics.bootstrap import Scores, compare, draws, summarise
 from lib.metrics.instances import Compared, abo, map_r, per_class_iou
 from lib.metrics.miou import mean_of_known
 from lib.papers.iam.rows import Rated, Rows
+from lib.report.paper import Paper
+
+PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 LEVELS = {"map25": 0.25, "map50": 0.5, "map75": 0.75}
 Chance = tuple[int, float, int]   # samples, level and seed of the bootstrap

@@ -1,6 +1,7 @@
 """The tables of the rCAM notebooks: rows by name, scored on any samples with any network."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from lib.nets.network import Network
 from lib.papers.rcam.box import rcam_box
 from lib.papers.rcam.method import crf, look, rcam, refine
 from lib.papers.rcam.settings import RcamScales, RcamSettings
+from lib.report.paper import Paper
+
+PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 # differences that the claims rest on
 PAIRS = [("rcam1", "cam1"), ("rcam2", "cam2"), ("rcam3", "rcam1"), ("rcam3", "rcam2"), ("rcam", "rcam3"), ("rcam", "cam1"),
