@@ -141,7 +141,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
 
     params, dataset, folder = load_params(), Dataset(shapes), tmp_path / "maps"
     run = MapsRun("shapes", params.tier["smoke"].dcsm_maps.side, {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)})
-    dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, [])
+    dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, {})
     split = dcsm_tables.open_split(dataset, folder / "efficientnet_lite0")
     scored = dcsm_tables.score_rows(split.items, dcsm_tables.main_rows(params.dcsm), split, "as in the notebook")
     rows, _ = dcsm_tables.table(scored, split.items, dataset.classes, [], params.bootstrap.samples, params.bootstrap.level, params.seed)

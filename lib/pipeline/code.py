@@ -23,13 +23,13 @@ def code_of(*entries: Callable | str, library: Library | None = None) -> Code:
     An entry is a function of `lib`, its name as in `lib.papers.rcam.method:rcam`, or the path of a notebook as in `notebooks/rcam.ipynb`.
     """
     library = library or Library(files_here())
-    reach = _Reach(library)
+    reach = Reach(library)
     for entry in entries:
         reach.enter(entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}")
     return reach.code()
 
 
-class _Reach:
+class Reach:
     """What has been reached from the entries so far."""
 
     def __init__(self, library: Library) -> None:

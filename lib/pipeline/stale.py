@@ -177,7 +177,8 @@ class Project:
 
 
 def _before(stage: Stage, makers: dict[str, str]) -> set[str]:
-    return {makers[dep] for dep in stage.deps if dep in makers}
+    """The stages that wrote what a stage reads, or something in a folder that it reads."""
+    return {maker for dep in stage.deps for out, maker in makers.items() if f"{out}/".startswith(f"{dep}/")}
 
 
 def _code_changes(before: Code, now: Code) -> Iterator[str]:
