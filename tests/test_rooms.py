@@ -1,4 +1,4 @@
-"""The rule between the rooms of lib: a room imports only what stands below it, a paper no other paper, and nothing lies flat."""
+"""The rule between the rooms of lib: a room imports only what stands below it, and a paper no other paper."""
 import ast
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ FLOORS = {
     "__main__": 10,
 }
 FLAT = {"__init__", "__main__", "commands", "methods", "params", "comparison"}
-# Papers that say so: the poster starts from DCSM's raw maps, and IAM's transfer names classes by CSoA's networks.
+# The poster starts from DCSM's raw maps, and IAM's transfer names classes by CSoA's networks.
 BETWEEN_PAPERS = {("fcn_gbp", "dcsm"), ("iam", "csoa")}
 # The list of papers and what every method answers lie in lib/papers itself.
 SHARED_BY_PAPERS = {"lib.papers", "lib.papers.found"}
@@ -36,7 +36,7 @@ def module_of(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Modules of lib that a file imports, also inside functions; `from lib.x import y` names lib.x.y where that is a module."""
+    """Modules of lib that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lib")
@@ -61,7 +61,8 @@ def test_nothing_imports_back_up(path: Path) -> None:
     own = room_of(module_of(path))
     for module in imported(path):
         room = room_of(module)
-        assert room == own or FLOORS[room] < FLOORS[own], f"{module_of(path)} imports {module}, which does not stand below it"
+        below = room == own or FLOORS[room] < FLOORS[own]
+        assert below, f"{module_of(path)} imports {module}, which does not stand below it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
