@@ -8,11 +8,12 @@ from lib.mirror import mirror_folder
 from lib.params import COMPOSED, NOTEBOOKS, Params, Tier, load_params
 from lib.paths import BUILD, DATA, REPORTS, ROOT
 from lib.pipeline.code import code_of
+from lib.pipeline.library import Library, files_here
 from lib.problem import Problem, nearest
 
 
 def use_mirror(params: Params) -> Path:
-    """The mirror's folder: $MIRROR, else the parameter; the variable then says so to every network and notebook of this process."""
+    """The mirror's folder: $MIRROR, else the parameter; the variable then says so to all of this process."""
     return Path(os.environ.setdefault("MIRROR", str(ROOT / params.mirror)))
 
 
@@ -43,8 +44,9 @@ def train_dcsm(tier: str) -> None:
     params = load_params()
     use_mirror(params)
     block = _block(params, tier).dcsm_train
-    train_networks(Dataset(DATA / tier / block.dataset), block.networks, params.seed, BUILD / tier / "dcsm_train",
-                   REPORTS / tier / "curves" / "dcsm_train", code_of(train_networks))
+    dataset, place = Dataset(DATA / tier / block.dataset), "dcsm_train"
+    folder, curves = BUILD / tier / place, REPORTS / tier / "curves" / place
+    train_networks(dataset, block.networks, params.seed, folder, curves, code_of(train_networks))
 
 
 def maps_dcsm(tier: str) -> None:
@@ -54,12 +56,12 @@ def maps_dcsm(tier: str) -> None:
 
     params = load_params()
     block = _block(params, tier).dcsm_maps
-    compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps",
-            code_of(compute))
+    weights, folder = BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps"
+    compute(Dataset(DATA / tier / block.dataset), block, params.dcsm_maps, weights, folder, code_of(compute))
 
 
 def train_csoa(tier: str) -> None:
-    """Stage csoa_train@<tier>: networks and what they find below build/<tier>/csoa_train, curves below reports/<tier>/curves/csoa_train.
+    """Stage csoa_train@<tier>: networks and what they find below build, curves below reports/<tier>/curves.
 
     `torchrun --nproc_per_node N -m lib.pipeline csoa_train TIER` shares every batch among N processes.
     """
@@ -77,12 +79,14 @@ def train_csoa(tier: str) -> None:
     images = (single_objects, Squares, enlarged)
     training = code_of(train_job, Extractor, load_network, fold_normalisation, *images)
     locating = code_of(locate_job, *images)
+    constants = constants_of(params.csoa, params.csoa_trials)
     with processes():
         for dataset, networks in _block(params, tier).csoa_train.runs.items():
             for network, run in networks.items():
                 place = f"csoa_train/{dataset}/{network}"
-                train_run(Dataset(DATA / tier / dataset), network, run, constants_of(params.csoa, params.csoa_trials),
-                          params.csoa_thresholds.tried, BUILD / tier / place, REPORTS / tier / "curves" / place, training, locating)
+                folder, curves = BUILD / tier / place, REPORTS / tier / "curves" / place
+                train_run(Dataset(DATA / tier / dataset), network, run, constants, params.csoa_thresholds.tried,
+                          folder, curves, training, locating)
 
 
 def find_proposals(tier: str) -> None:
@@ -96,7 +100,7 @@ def find_proposals(tier: str) -> None:
 
 
 def train_iam(tier: str) -> None:
-    """Stage iam_train@<tier>: classifier and filling modules below build/<tier>/iam_train, curves below reports/<tier>/curves/iam_train."""
+    """Stage iam_train@<tier>: classifiers and filling modules below build, curves below reports/<tier>."""
     from lib.data.dataset import Dataset
     from lib.training.dcsm_train import train_networks
     from lib.training.iam_train import train_fillings, train_run
@@ -104,8 +108,10 @@ def train_iam(tier: str) -> None:
     params = load_params()
     use_mirror(params)
     run = _block(params, tier).iam_train
-    train_run(Dataset(DATA / tier / run.dataset), run, params.iam_filling, params.seed, BUILD / tier / "proposals" / run.dataset,
-              BUILD / tier / "iam_train", REPORTS / tier / "curves" / "iam_train", code_of(train_networks), code_of(train_fillings))
+    dataset, proposals = Dataset(DATA / tier / run.dataset), BUILD / tier / "proposals" / run.dataset
+    folder, curves = BUILD / tier / "iam_train", REPORTS / tier / "curves" / "iam_train"
+    classifying, filling = code_of(train_networks), code_of(train_fillings)
+    train_run(dataset, run, params.iam_filling, params.seed, proposals, folder, curves, classifying, filling)
 
 
 def check_sources(params: Params, tiers: list[str]) -> None:
@@ -126,33 +132,40 @@ def run(notebook: str, tier: str) -> None:
         raise Problem(f'There is no notebook "{notebook}"{nearest(notebook, NOTEBOOKS)}')
     params = load_params()
     use_mirror(params)
-    block = getattr(_block(params, tier), notebook)
-    run_notebook(ROOT / "notebooks" / f"{notebook}.ipynb", tier, {"tier": tier, **dataclasses.asdict(block)}, REPORTS, BUILD)
+    values = dataclasses.asdict(getattr(_block(params, tier), notebook))
+    run_notebook(ROOT / "notebooks" / f"{notebook}.ipynb", tier, {"tier": tier, **values}, REPORTS, BUILD)
 
 
 def report(tier: str) -> None:
     """Stage report@<tier>: the tier's page, claims, tables and notebooks, and the project's headline."""
-    from lib.pipeline.publishing import publish_notebook
     from lib.pipeline.stale import stale_section
     from lib.report.readme import update_readme
     from lib.report.render import render
 
     _block(load_params(), tier)   # a misspelt tier is named
-    folder = REPORTS / tier / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
+    library = Library(files_here())
     for name in NOTEBOOKS:
         executed = BUILD / tier / "notebooks" / f"{name}.ipynb"
         if executed.is_file():
-            publish_notebook(executed, ROOT / "notebooks" / executed.name, folder / executed.name)
+            _publish(executed, tier, library)
     render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier))
     if tier != "smoke":
         update_readme(ROOT / "README.md", REPORTS)
 
 
+def _publish(executed: Path, tier: str, library: Library) -> None:
+    from lib.pipeline.publishing import publish_notebook
+    from lib.pipeline.source import code_file, stage_code, unchanged_cells
+
+    unchanged = unchanged_cells(stage_code(executed.stem, library), code_file(executed.stem, tier, REPORTS))
+    target = REPORTS / tier / "notebooks" / executed.name
+    publish_notebook(executed, ROOT / "notebooks" / executed.name, target, unchanged)
+
+
 # What runs for a stage that is no notebook.
 STAGES: dict[str, Callable[[str], None]] = {
-    "data": build_data, "dcsm_train": train_dcsm, "dcsm_maps": maps_dcsm, "csoa_train": train_csoa, "proposals": find_proposals,
-    "iam_train": train_iam, "report": report}
+    "data": build_data, "dcsm_train": train_dcsm, "dcsm_maps": maps_dcsm, "csoa_train": train_csoa,
+    "proposals": find_proposals, "iam_train": train_iam, "report": report}
 
 
 def _block(params: Params, tier: str) -> Tier:

@@ -1,4 +1,5 @@
 """Executed notebooks as readers get them: outputs under today's prose and code, and nothing about the machine."""
+import json
 from pathlib import Path
 
 import nbformat
@@ -7,6 +8,7 @@ import pytest
 from lib.paths import ROOT
 from lib.pipeline.notebook import read
 from lib.pipeline.publishing import INJECTED, publish_notebook
+from lib.pipeline.source import unchanged_cells
 from lib.problem import Problem
 
 Cell = nbformat.NotebookNode
@@ -29,9 +31,9 @@ def write(path: Path, *cells: Cell) -> Path:
     return path
 
 
-def published(folder: Path, ran: list[Cell], today: list[Cell]) -> list[Cell]:
+def published(folder: Path, ran: list[Cell], today: list[Cell], unchanged: tuple[int, ...] = ()) -> list[Cell]:
     done, source = write(folder / "done.ipynb", *ran), write(folder / "tiny.ipynb", *today)
-    publish_notebook(done, source, folder / "out" / "tiny.ipynb")
+    publish_notebook(done, source, folder / "out" / "tiny.ipynb", unchanged)
     found = read(folder / "out" / "tiny.ipynb")
     nbformat.validate(found)
     return found.cells
@@ -92,6 +94,24 @@ def test_outputs_of_other_code_are_refused(tmp_path: Path, sources: list[str], n
     said = str(caught.value)
     assert said.startswith(f"tiny.ipynb: code cell {number} is not the one that was executed") and "\n" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_that_is_known_to_run_the_same_code_is_published(tmp_path: Path) -> None:
+    """It imports from another place: the tree is another one, the digest is not. What others run is compared all the same."""
+    today = [code("value = 1", None, "parameters"), code("from lib.new import f\nf(value)")]
+    assert published(tmp_path, RAN, today, (2,))[-1].outputs[0].text == "output 3"
+    with pytest.raises(Problem, match="code cell 2 is not"):
+        published(tmp_path, RAN, today, (1,))
+    with pytest.raises(Problem, match="code cell 2 is not"):
+        published(tmp_path, RAN, today[:1], (1, 2))
+
+
+def test_unchanged_cells_are_those_of_the_same_digest(tmp_path: Path) -> None:
+    kept = tmp_path / "rcam.json"
+    code = {"cell 1": "a", "cell 2": "b", "cell 10": "c", "f": "d", "cells": "e"}
+    assert unchanged_cells(code, kept) == set()
+    kept.write_text(json.dumps({**code, "cell 2": "other"}))
+    assert unchanged_cells(code, kept) == {1, 10}
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:

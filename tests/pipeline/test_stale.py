@@ -109,7 +109,7 @@ def test_a_changed_definition_is_named_where_it_is_run(copy: Copy) -> None:
     copy.edit("lib/papers/rcam_constants.py", "\ndef filter_grid(", "\nADDED = 1\n\n\ndef filter_grid(added=ADDED, *, ")
     found = copy.outdated()
     assert found["rcam_constants"] == "code changed: filter_grid; code new: ADDED"
-    assert found == {"rcam_constants": found["rcam_constants"], "report": "starts from rcam_constants, which may come out otherwise when made again"}
+    assert found == {"rcam_constants": found["rcam_constants"], "report": "starts from rcam_constants, which may come out otherwise another time"}
 
 
 def test_many_definitions_are_counted(copy: Copy) -> None:
@@ -183,7 +183,7 @@ def test_a_note_that_is_gone_leaves_open_what_changed(copy: Copy) -> None:
     code_file("rcam_constants", TIER, copy.root / "reports").unlink()
     assert copy.outdated() == {}
     copy.edit("lib/papers/rcam_constants.py", "\ndef filter_grid(", "\ndef filter_grid(added=1, *, ")
-    assert copy.outdated()["rcam_constants"].startswith("code changed; which part is not known, reports/smoke/code/rcam_constants.json")
+    assert copy.outdated()["rcam_constants"].startswith("code changed; where is not known, reports/smoke/code/rcam_constants.json")
 
 
 @pytest.mark.parametrize("text, words", [
