@@ -39,17 +39,17 @@ def print_stale(tiers: Sequence[str] = ()) -> None:
 
 
 def stale_section(tier: str, project: "Project | None" = None) -> str:
-    """The same for a tier's page: stages that are up to date in one line, the others with what changed."""
+    """What a tier's page says of it: one line for all stages of which the same is to be said."""
     lines = ["## What is older than the code", ""]
     try:
         verdicts = (project or Project()).verdicts(tier)
     except Problem as problem:
         return "\n".join([*lines, str(problem), ""])
     del verdicts["report"]   # this page, which is being made
-    fresh = [stage for stage, words in verdicts.items() if not words]
-    lines += [f"- {stage}: {words}" for stage, words in verdicts.items() if words]
-    if fresh:
-        lines.append(f"- up to date: {', '.join(fresh)}")
+    alike: dict[str, list[str]] = {}
+    for stage, words in verdicts.items():
+        alike.setdefault(words or "up to date", []).append(stage)
+    lines += [f"- {', '.join(names)}: {words}" for words, names in alike.items()]
     return "\n".join([*lines, ""])
 
 

@@ -259,7 +259,7 @@ def test_what_was_made_is_up_to_date_and_says_by_which_code(project: Path) -> No
     left = {path.name: path.read_bytes() for path in (project / "reports" / "smoke" / "code").iterdir()}
     assert left == {path.name: path.read_bytes() for path in (project / "build" / "source").iterdir()}
     page = (project / "reports" / "smoke" / "README.md").read_text(encoding="utf-8")
-    assert f"- up to date: {', '.join((*FIRST, *NOTEBOOKS))}\n" in page
+    assert f"- {', '.join((*FIRST, *NOTEBOOKS))}: up to date\n" in page
 
 
 def test_a_comment_runs_no_stage_but_source(copy: Path) -> None:

@@ -216,12 +216,12 @@ def test_without_a_lock_nothing_is_known(copy: Copy) -> None:
 def test_the_section_of_a_page_is_short(copy: Copy, finished: Copy) -> None:
     """Nothing about the page itself, which is being made."""
     others = ", ".join(name for name in NAMES if name != "report")
-    expected = f"## What is older than the code\n\n- up to date: {others}\n"
+    expected = f"## What is older than the code\n\n- {others}: up to date\n"
     assert stale_section(TIER, Project(finished.root)) == expected
     copy.edit("lib/papers/rcam_constants.py", "\ndef filter_grid(", "\ndef filter_grid(added=1, *, ")
     lines = stale_section(TIER, Project(copy.root)).splitlines()
-    assert lines[2] == "- rcam_constants: code changed: filter_grid" and len(lines) == 4
-    assert "rcam_constants" not in lines[3].split(", ")
+    assert lines[3] == "- rcam_constants: code changed: filter_grid" and len(lines) == 4
+    assert "rcam_constants" not in lines[2].split(", ") and lines[2].endswith(": up to date")
 
 
 def test_every_stage_is_a_line(finished: Copy, monkeypatch: pytest.MonkeyPatch,
