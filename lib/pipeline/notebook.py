@@ -1,4 +1,4 @@
-"""Running a notebook as a stage: checked parameters, a fresh kernel, and results published only when all of it is well."""
+"""Running a notebook as a stage: checked parameters, a fresh kernel, and results only when all is well."""
 import contextlib
 import os
 import shutil
@@ -47,8 +47,9 @@ def read(path: Path) -> nbformat.NotebookNode:
         raise Problem(f"{path}: not a notebook ({type(error).__name__}: {' '.join(str(error).split())[:200]}).") from None
 
 
-def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS, build: Path = BUILD) -> None:
-    """Execute a notebook; publish its metrics and figures below reports/<tier>, and what was executed below build/<tier>/notebooks."""
+def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS,
+                 build: Path = BUILD) -> None:
+    """Execute a notebook; publish its metrics and figures below reports/<tier>, and itself below build/<tier>."""
     name, failed = source.stem, build / "failed" / source.name
     check_parameters(source, parameters)
     build.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from lib.base.paths import BUILD, DATA, REPORTS, ROOT, mirror_folder
 from lib.base.problem import Problem, nearest
 from lib.params import COMPOSED, NOTEBOOKS, SETTINGS, Params, load_params
 from lib.pipeline.code import code_of
+from lib.pipeline.library import Library, files_here
 from lib.proposals.stages import proposals
 
 
@@ -63,20 +64,27 @@ def run_stage(name: str, tier: str) -> None:
 
 def report(params: Params, tier: str, _: Any = None) -> None:
     """Stage report@<tier>: the tier's page, claims, tables and notebooks, and the project's headline."""
-    from lib.pipeline.publishing import publish_notebook
     from lib.pipeline.stale import stale_section
     from lib.report.readme import update_readme
     from lib.report.render import render
 
-    folder = REPORTS / tier / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
+    library = Library(files_here())
     for name in NOTEBOOKS:
         executed = BUILD / tier / "notebooks" / f"{name}.ipynb"
         if executed.is_file():
-            publish_notebook(executed, ROOT / "notebooks" / executed.name, folder / executed.name)
+            _publish(executed, tier, library)
     render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier))
     if tier != "smoke":
         update_readme(ROOT / "README.md", REPORTS)
+
+
+def _publish(executed: Path, tier: str, library: Library) -> None:
+    from lib.pipeline.publishing import publish_notebook
+    from lib.pipeline.source import code_file, stage_code, unchanged_cells
+
+    unchanged = unchanged_cells(stage_code(executed.stem, library), code_file(executed.stem, tier, REPORTS))
+    target = REPORTS / tier / "notebooks" / executed.name
+    publish_notebook(executed, ROOT / "notebooks" / executed.name, target, unchanged)
 
 
 def _stages() -> dict[str, Callable[[Any, str, Any], None]]:

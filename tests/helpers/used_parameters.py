@@ -1,4 +1,4 @@
-"""Which parameters some code reads: `params.rcam`, `params.tier[tier].csoa.dataset`, and by the names that code gives them."""
+"""Which parameters some code reads: `params.rcam`, `params.tier[tier].csoa.dataset`, or by its own names."""
 import ast
 from collections.abc import Iterable, Iterator
 
@@ -6,18 +6,15 @@ TIER = "tier.${item}"
 
 
 def used(trees: Iterable[ast.AST]) -> set[str]:
-    """Dotted names as in dvc.yaml; of a block that has got a name, the fields that are asked for, or all of it."""
+    """Dotted names as in dvc.yaml; of a block that has a name, the fields that are asked for, or all of it."""
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {"params": ""}
     for target, value in _assignments(nodes):
         if (place := _place(value, names)) is not None:
             names[target] = place
-    longer = [node for node in nodes if isinstance(node, (ast.Attribute, ast.Subscript)) and _place(node, names) is not None]
-    inner = {id(node.value) for node in longer}
-    named = {id(value) for _, value in _assignments(nodes)}
-    last = [node for node in nodes if id(node) not in inner | named and not isinstance(getattr(node, "ctx", None), ast.Store)]
-    places = {_place(node, names) for node in last}
-    return {place for place in places if place and place != TIER and place != "tier" and not place.startswith("tiers")}
+    skipped = _inner(nodes, names) | {id(value) for _, value in _assignments(nodes)}
+    places = {_place(node, names) for node in nodes if id(node) not in skipped and not _is_stored(node)}
+    return {place for place in places if place and place not in ("tier", "tiers", TIER)}
 
 
 def covers(parameter: str, place: str) -> bool:
@@ -25,11 +22,22 @@ def covers(parameter: str, place: str) -> bool:
     return f"{parameter}.".startswith(f"{place}.") or f"{place}.".startswith(f"{parameter}.")
 
 
+def _inner(nodes: list[ast.AST], names: dict[str, str]) -> set[int]:
+    """Nodes that are the beginning of a longer name."""
+    longer = [node for node in nodes if isinstance(node, (ast.Attribute, ast.Subscript))]
+    return {id(node.value) for node in longer if _place(node, names) is not None}
+
+
+def _is_stored(node: ast.AST) -> bool:
+    return isinstance(getattr(node, "ctx", None), ast.Store)
+
+
 def _assignments(nodes: list[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
     for node in nodes:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target, value = node.targets[0], node.value
-            pairs = zip(target.elts, value.elts) if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [(target, value)]
+            several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            pairs = zip(target.elts, value.elts) if several else [(target, value)]
             yield from ((one.id, other) for one, other in pairs if isinstance(one, ast.Name))
 
 

@@ -1,19 +1,18 @@
-"""dvc.yaml says what every stage reads and writes: code by its digests, parameters by name, and what other stages left."""
+"""dvc.yaml says what every stage reads and writes: code by digests, parameters by name, what others left."""
 import ast
 import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
 import yaml
 from used_parameters import TIER, covers, used
 
-from lib.params import NOTEBOOKS, TIERS, Params
-from lib.params import STAGES as FIRST
-from lib.base.paths import NOTEBOOKS as FOLDER
-from lib.base.paths import ROOT
+from lib.base.paths import NOTEBOOKS as FOLDER, ROOT
+from lib.params import NOTEBOOKS, STAGES as FIRST, TIERS, Params
 from lib.pipeline import stages
 from lib.pipeline.cells import Cell, cells_of
 from lib.pipeline.code import Reach
@@ -42,7 +41,10 @@ def listed(stage: str) -> set[str]:
 
 
 def before(stage: str) -> set[str]:
-    """Parameters of the stages that this one starts from: where those change, so does what it reads. All the same the seed is its own."""
+    """Parameters of the stages that this one starts from: where those change, so does what it reads.
+
+    The seed is its own all the same.
+    """
     makers = [other for other in FIRST if written(other) & deps(stage)]
     return {key for other in makers for key in listed(other)} - {"seed"}
 
@@ -55,7 +57,8 @@ def lookup(key: str) -> Any:
 
 
 def code_of(notebook: str) -> str:
-    return "\n".join(cell["source"] for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(), notebook))
+    return "\n".join(cell["source"] for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(),
+                                                         notebook))
 
 
 def read_by(notebook: str) -> set[str]:
@@ -90,7 +93,7 @@ def test_every_notebook_has_its_stage() -> None:
 def test_code_comes_from_one_stage() -> None:
     assert STAGES["source"]["deps"] == ["lib", "notebooks"] and STAGES["source"]["outs"] == ["build/source"]
     ignored = (ROOT / ".dvcignore").read_text(encoding="utf-8").split("\n")
-    assert {"__pycache__/", ".ipynb_checkpoints/", ".part-*"} <= set(ignored)   # else every run would change lib/
+    assert {"__pycache__/", ".ipynb_checkpoints/", ".part-*"} <= set(ignored)   # else a run changes lib/
     for name in LATER:
         assert STAGES[name]["do"]["deps"][0] == f"build/source/{name}.json"
         assert not any(dep.startswith(("lib", "notebooks")) for dep in deps(name)) or name == "report"
@@ -100,7 +103,8 @@ def test_code_comes_from_one_stage() -> None:
 def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str) -> None:
     """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
     read = re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name))
-    folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root, inner in read}
+    folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root,
+               inner in read}
     assert "DATA / tier / " in code_of(name) and folders <= set.union(*map(written, FIRST))
     assert deps(name) == {"data/${item}", *folders}
 
@@ -112,19 +116,23 @@ def test_a_stage_depends_on_the_parameters_that_its_notebook_reads(name: str, li
     known = listed(name) | before(name)
     assert [place for place in sorted(read) if not any(covers(key, place) for key in known)] == []
     own = [place for place in read if not any(f"{place}.".startswith(f"{key}.") for key in before(name))]
-    assert [key for key in sorted(listed(name)) if not any(covers(key, place) for place in own)] == []   # and on no others
+    needless = [key for key in sorted(listed(name)) if not any(covers(key, place) for place in own)]
+    assert needless == []
 
 
 def test_the_comparison_reads_parameters_in_processes_of_their_own(library: Library) -> None:
     below = read_below("comparison", library) - read_by("comparison")
-    assert {"csoa_thresholds.chosen", f"{TIER}.dcsm_maps.side", f"{TIER}.csoa.dataset"} <= below & listed("comparison")
+    assert {"csoa_thresholds.chosen", f"{TIER}.dcsm_maps.side",
+            f"{TIER}.csoa.dataset"} <= below & listed("comparison")
 
 
 @pytest.mark.parametrize("code, expected", [
     ("settings = params.rcam\nf(settings)", {"rcam"}), ("settings = params.rcam\nsettings.eps", {"rcam.eps"}),
     ("a, b = params.rcam, params.tier[tier].csoa\nprint(b.dataset)", {f"{TIER}.csoa.dataset"}),
-    ("block = tier_of(load_params(), name)\nblock.iam.images[0]", {f"{TIER}.iam.images"}), ("load_params().iam", {"iam"}),
-    ("params.tier[args.tier].dcsm.networks[0]", {f"{TIER}.dcsm.networks"}), ("params = load_params()\nother.rcam", set())])
+    ("block = tier_of(load_params(), name)\nblock.iam.images[0]", {f"{TIER}.iam.images"}),
+    ("load_params().iam", {"iam"}),
+    ("params.tier[args.tier].dcsm.networks[0]", {f"{TIER}.dcsm.networks"}),
+    ("params = load_params()\nother.rcam", set())])
 def test_how_parameters_are_read(code: str, expected: set[str]) -> None:
     assert used([ast.parse(code)]) == expected
 
@@ -134,7 +142,8 @@ def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: A
     read = used([ast.parse(inspect.getsource(command).replace("_block(", "tier_of("))])
     assert {place for place in read if not any(covers(key, place) for key in listed(stage))} == set()
     assert {key for key in listed(stage) if not any(covers(key, place) for place in read)} == set()
-    more = {"data": set(), "dcsm_maps": {"data/${item}", "build/${item}/dcsm_train"}, "iam_train": {"data/${item}", "build/${item}/proposals"}}
+    more = {"data": set(), "dcsm_maps": {"data/${item}", "build/${item}/dcsm_train"},
+            "iam_train": {"data/${item}", "build/${item}/proposals"}}
     assert deps(stage) == more.get(stage, {"data/${item}"})
 
 
@@ -143,9 +152,9 @@ def test_training_of_csoa_reads_one_threshold_list_alone() -> None:
     assert "csoa_thresholds.tried" in listed("csoa_train") and "csoa_thresholds" not in listed("csoa_train")
 
 
-@pytest.mark.parametrize("stage, kind", [("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"),
-                                         ("csoa_train", "outs"), ("csoa_train", "plots"), ("proposals", "outs"),
-                                         ("iam_train", "outs"), ("iam_train", "plots")])
+@pytest.mark.parametrize("stage, kind", [
+    ("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"), ("csoa_train", "outs"),
+    ("csoa_train", "plots"), ("proposals", "outs"), ("iam_train", "outs"), ("iam_train", "plots")])
 def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
     (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
     assert options["persist"] is True
@@ -161,7 +170,8 @@ def test_parameters_of_stages_exist() -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_what_a_stage_writes(name: str) -> None:
     stage = STAGES[name]["do"]
-    assert stage["outs"] == [f"build/${{item}}/notebooks/{name}.ipynb"]   # in no clone: committed results never pass for computed ones
+    # In no clone, so that committed results never pass for computed ones.
+    assert stage["outs"] == [f"build/${{item}}/notebooks/{name}.ipynb"]
     assert [list(entry) for entry in stage["metrics"]] == [[f"reports/${{item}}/metrics/{name}.json"]]
     assert [list(entry) for entry in stage["plots"]] == [[f"reports/${{item}}/figures/{name}"]]
 
@@ -185,9 +195,9 @@ def test_what_comes_by_value_is_there_and_computes_nothing() -> None:
     """Modules that are not followed; and methods of what they hold, which no digest would show."""
     assert "lib.params" in BY_VALUE and sum(name in Library(files_here()).paths for name in BY_VALUE) >= 6
     for kind in classes(Params):
-        methods = {name for name, value in vars(kind).items() if inspect.isfunction(value) or isinstance(value, property)}
-        own = methods - {name for name in methods if name.startswith("__") and name != "__post_init__"}
-        assert own <= CHECKS.get(kind.__name__, set()), f"{kind.__name__} computes something that stages may use"
+        computed = [name for name, value in vars(kind).items() if isinstance(value, (FunctionType, property))]
+        own = {name for name in computed if not name.startswith("__") or name == "__post_init__"}
+        assert own <= CHECKS.get(kind.__name__, set()), f"{kind.__name__} computes what stages may use"
 
 
 def classes(kind: Any, seen: set[Any] | None = None) -> Iterator[type]:
@@ -213,4 +223,5 @@ def test_lib_imports_in_no_way_that_would_be_missed() -> None:
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module]
             assert not any(name in ("importlib", "runpy") for name in names), f"{path}: imports by name"
-            assert not (isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval")), f"{path}: imports by name"
+            assert not (isinstance(node, ast.Name) and node.id in ("__import__", "exec",
+                                                                   "eval")), f"{path}: imports by name"

@@ -7,10 +7,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from lib.base.paths import ROOT
+from lib.base.problem import Problem
 from lib.pipeline import notebook as stage
 from lib.pipeline.notebook import check_complete, check_parameters, read, run_notebook, strip
-from lib.base.problem import Problem
 from lib.report.record import OUTPUT
 
 SETTINGS = 'tier = "none"\nvalue = 1\nflag = True\nnothing = 0'

@@ -11,11 +11,10 @@ import nbformat
 import pytest
 import yaml
 
-from lib.params import NOTEBOOKS, TIERS, Params, load_params
 from lib.base.paths import ROOT
-from lib.pipeline import __main__ as command
-from lib.pipeline import repro, source, stages
 from lib.base.problem import Problem
+from lib.params import NOTEBOOKS, TIERS, Params, load_params
+from lib.pipeline import __main__ as command, repro, source, stages
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 COMMANDS = [(name, tier, stage["do"]["cmd"].replace("${item}", tier)) for name, stage in STAGES.items() if "do" in stage

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from lib.params import NOTEBOOKS
 from lib.base.paths import ROOT
+from lib.base.problem import Problem
+from lib.params import NOTEBOOKS
 from lib.pipeline import stale
 from lib.pipeline.lock import md5_of, read_lock, stages_of
 from lib.pipeline.source import NAMES, as_text, code_file
 from lib.pipeline.stale import Project, stale_section
-from lib.base.problem import Problem
 
 TIER = "smoke"
 
@@ -39,13 +39,14 @@ class Copy:
     def finish(self) -> None:
         """Write metrics, notes of the code, and dvc.lock."""
         project, params = Project(self.root), yaml.safe_load((self.root / "params.yaml").read_text())
+        pipeline = yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"]
         for name, stage in stages_of(TIER, self.root).items():
             kept = code_file(name, TIER, self.root / "reports")
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(as_text(project.code[name]))
-            hashes = {dep: "0" for dep in stage.deps} | {f"build/source/{name}.json": md5_of(kept.read_bytes())}
+            hashes = dict.fromkeys(stage.deps, "0") | {f"build/source/{name}.json": md5_of(kept.read_bytes())}
             self.entries[f"{name}@{TIER}"] = {
-                "cmd": yaml.safe_load((self.root / "dvc.yaml").read_text())["stages"][name]["do"]["cmd"].replace("${item}", TIER),
+                "cmd": pipeline[name]["do"]["cmd"].replace("${item}", TIER),
                 "deps": [{"path": path, "md5": md5} for path, md5 in hashes.items()],
                 "params": {"params.yaml": {key: lookup(params, key) for key in stage.params}},
                 "outs": [{"path": path, "md5": self.made(path)} for path in stage.outs]}
@@ -106,10 +107,12 @@ def test_a_comment_a_docstring_and_prose_make_nothing_older(copy: Copy) -> None:
 
 
 def test_a_changed_definition_is_named_where_it_is_run(copy: Copy) -> None:
-    copy.edit("lib/papers/rcam/constants.py", "\ndef filter_grid(", "\nADDED = 1\n\n\ndef filter_grid(added=ADDED, *, ")
+    copy.edit("lib/papers/rcam/constants.py", "\ndef filter_grid(",
+              "\nADDED = 1\n\n\ndef filter_grid(added=ADDED, *, ")
     found = copy.outdated()
     assert found["rcam_constants"] == "code changed: filter_grid; code new: ADDED"
-    assert found == {"rcam_constants": found["rcam_constants"], "report": "starts from rcam_constants, which may come out otherwise when made again"}
+    assert found == {"rcam_constants": found["rcam_constants"],
+                     "report": "starts from rcam_constants, which may come out otherwise another time"}
 
 
 def test_many_definitions_are_counted(copy: Copy) -> None:
@@ -150,23 +153,26 @@ def test_what_dvc_did_not_make_says_from_which_revision_it_is(copy: Copy) -> Non
     copy.write()
     found = copy.outdated()
     assert found["data"] == "no entry in dvc.lock, and nothing here says what it was made by"
-    assert found["rcam"] == ("no entry in dvc.lock: made at revision 000000000000 with uncommitted changes outside the pipeline; "
-                             "this clone does not have that revision to compare with")
+    assert found["rcam"] == (
+        "no entry in dvc.lock: made at revision 000000000000 with uncommitted changes outside the pipeline; "
+        "this clone does not have that revision to compare with")
 
 
 def test_results_that_were_replaced_do_not_pass_for_those_that_dvc_made(copy: Copy) -> None:
     path = copy.root / "reports" / TIER / "metrics" / "rcam.json"
-    path.write_text(json.dumps({"results": {}, "provenance": copy.provenance(params={"rcam": {"eps": 0.5}, "csoa": 3})}))
+    provenance = copy.provenance(params={"rcam": {"eps": 0.5}, "csoa": 3})
+    path.write_text(json.dumps({"results": {}, "provenance": provenance}))
     words = copy.outdated()["rcam"]
     assert words.startswith("replaced since DVC made it: made at revision 000000000000")
-    assert "rcam.eps 0.5 -> 0.01" in words and "csoa" not in words   # a part of a block is compared with no block
+    assert "rcam.eps 0.5 -> 0.01" in words and "csoa" not in words   # a part of a block is no block
 
 
 def test_a_revision_is_compared_with(copy: Copy) -> None:
     """With what Git has of it."""
     def git(*words: str) -> str:
         name = ("-c", "user.name=t", "-c", "user.email=t")
-        return subprocess.run(["git", "-C", str(copy.root), *name, *words], check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(["git", "-C", str(copy.root), *name, *words], check=True, capture_output=True,
+                              text=True).stdout.strip()
 
     git("init", "--quiet")
     git("add", "lib", "notebooks")
@@ -183,14 +189,17 @@ def test_a_note_that_is_gone_leaves_open_what_changed(copy: Copy) -> None:
     code_file("rcam_constants", TIER, copy.root / "reports").unlink()
     assert copy.outdated() == {}
     copy.edit("lib/papers/rcam/constants.py", "\ndef filter_grid(", "\ndef filter_grid(added=1, *, ")
-    assert copy.outdated()["rcam_constants"].startswith("code changed; which part is not known, reports/smoke/code/rcam_constants.json")
+    said = copy.outdated()["rcam_constants"]
+    assert said.startswith("code changed; where is not known, reports/smoke/code/rcam_constants.json")
 
 
 @pytest.mark.parametrize("text, words", [
-    ("stages: [", "dvc.lock: damaged"), ("", "dvc.lock: damaged"), ("stages:\n  rcam@smoke: {deps: 3}\n", "dvc.lock: damaged"),
-    ("stages:\n  rcam@smoke: {cmd: .venv/bin/python -m lib.pipeline run rcam smoke, deps: [{md5: 1}]}\n", "dvc.lock: damaged"),
+    ("stages: [", "dvc.lock: damaged"), ("", "dvc.lock: damaged"),
+    ("stages:\n  rcam@smoke: {deps: 3}\n", "dvc.lock: damaged"),
+    ("stages:\n  rcam@smoke: {cmd: .venv/bin/python -m lib.pipeline run rcam smoke, deps: [{md5: 1}]}\n",
+     "dvc.lock: damaged"),
     ("stages:\n  strip@rcam: {cmd: x}\n", 'dvc.lock: its stage "strip@rcam" is not as dvc.yaml has it'),
-    ("stages:\n  rcam@smoke: {cmd: python other}\n", 'dvc.lock: its stage "rcam@smoke" is not as dvc.yaml has it')])
+    ("stages:\n  rcam@smoke: {cmd: other}\n", 'dvc.lock: its stage "rcam@smoke" is not as dvc.yaml has it')])
 def test_a_lock_of_another_layout_is_one_sentence(copy: Copy, text: str, words: str) -> None:
     (copy.root / "dvc.lock").write_text(text)
     with pytest.raises(Problem, match=f"^{words}") as caught:
@@ -206,14 +215,17 @@ def test_without_a_lock_nothing_is_known(copy: Copy) -> None:
 
 def test_the_section_of_a_page_is_short(copy: Copy, finished: Copy) -> None:
     """Nothing about the page itself, which is being made."""
-    assert stale_section(TIER, Project(finished.root)) == (
-        f"## What is older than the code\n\n- up to date: {', '.join(name for name in NAMES if name != 'report')}\n")
+    others = ", ".join(name for name in NAMES if name != "report")
+    expected = f"## What is older than the code\n\n- {others}: up to date\n"
+    assert stale_section(TIER, Project(finished.root)) == expected
     copy.edit("lib/papers/rcam/constants.py", "\ndef filter_grid(", "\ndef filter_grid(added=1, *, ")
     lines = stale_section(TIER, Project(copy.root)).splitlines()
-    assert lines[2] == "- rcam_constants: code changed: filter_grid" and len(lines) == 4 and "rcam_constants" not in lines[3].split(", ")
+    assert lines[3] == "- rcam_constants: code changed: filter_grid" and len(lines) == 4
+    assert "rcam_constants" not in lines[2].split(", ") and lines[2].endswith(": up to date")
 
 
-def test_every_stage_is_a_line(finished: Copy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_every_stage_is_a_line(finished: Copy, monkeypatch: pytest.MonkeyPatch,
+                               capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(stale, "Project", lambda: Project(finished.root))
     stale.print_stale([TIER])
     lines = capsys.readouterr().out.splitlines()

@@ -35,6 +35,13 @@ def test_header_and_order(page: str) -> None:
     assert "## dcsm\n\nNot run in this tier.\n" in page
 
 
+def test_what_is_older_than_the_code_stands_before_the_results(tmp_path: Path) -> None:
+    render("mirror", tmp_path, expected=["rcam"], stale="## What is older than the code\n\n- rcam: a word\n")
+    page = (tmp_path / "mirror" / "README.md").read_text(encoding="utf-8")
+    sections = [line for line in page.splitlines() if line.startswith("## ")]
+    assert sections == ["## What is older than the code", "## Claims", "## rcam"] and "\n- rcam: a word\n\n" in page
+
+
 def test_claims_with_networks_side_by_side(page: str) -> None:
     assert "| claim | where | paper | net | net: verdict | big | big: verdict |" in page
     assert ("| rCAM₁ beats CAM₁ (ODS) | rcam, section 4.3, table 1 | 0.051 | 0.031 [0.024, 0.038] | holds | — | not run |") in page
