@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from lib.pipeline.code import Code, code_of
+from lib.pipeline.code import Code, Reach, code_of
 from lib.pipeline.library import Library, files_here
+from lib.pipeline.names import FUNCTIONS, Link
 from lib.pipeline.source import NAMES, stage_code
+from lib.pipeline.stages import STAGES
 from lib.problem import Problem
 
 METHOD = '''"""A paper's method."""
@@ -138,6 +140,14 @@ def test_imports_inside_a_function_are_followed() -> None:
     inside = "    from lib.tools import scaled\n    return np.min"
     text = METHOD.replace("from lib.tools import scaled\n", "").replace("    return np.min", inside)
     assert digests(method=text) == digests()
+
+
+@pytest.mark.parametrize("statement", ["from lib.p import tools", "from . import tools", "import lib.p.tools as tools"])
+def test_a_package_that_imports_a_module_of_its_own_is_followed(statement: str) -> None:
+    known = f"{statement}\nKNOWN = {{'a': tools.scaled}}\n"
+    files = {"lib/__init__.py": "", "lib/p/__init__.py": known, "lib/p/tools.py": TOOLS,
+             "lib/use.py": "from lib.p import KNOWN\n\n\ndef f():\n    return KNOWN['a']\n"}
+    assert set(digests("lib.use:f", files)) == {"KNOWN", "f", "scaled"}
 
 
 def test_packages_pass_definitions_on() -> None:
@@ -312,6 +322,22 @@ def test_every_stage_of_the_project_has_code(name: str, here: Library) -> None:
     found = stage_code(name, here)
     assert len(found) > 20 and list(found) == sorted(found)
     assert not {"load_params", "Params", "code_of"} & set(found)
+
+
+def test_what_no_stage_runs_is_known(here: Library) -> None:
+    """Commands, checks of parameters, the pipeline itself, and names of types: else a way to import is not followed."""
+    reach = Reach(here)
+    for name in NAMES:
+        command = STAGES.get(name)
+        reach.enter(f"{command.__module__}:{command.__qualname__}" if command else f"notebooks/{name}.ipynb")
+    beside = ("lib.__main__", "lib.commands", "lib.params", "lib.strict", "lib.base.strict", "lib.pipeline", "lib.report.compare")
+    left = []
+    for module in here.paths:
+        for name, statements in here.module(module).definitions.items():
+            if isinstance(statements[0], FUNCTIONS) and Link(module, name) not in reach.definitions:
+                left.append(f"{module}:{name}")
+    unused = [each for each in left if not each.startswith(beside) and ".use:" not in each]
+    assert len(unused) <= 10, unused
 
 
 @pytest.fixture(scope="module")
