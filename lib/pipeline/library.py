@@ -1,5 +1,6 @@
 """All modules of `lib`, in a checkout or at a revision, and what a name in one of them leads to."""
 import ast
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -50,6 +51,10 @@ class Library:
         """Whether a dotted name is that of a module or package of `lib`."""
         return name in self.paths
 
+    def spelt(self, pattern: str) -> list[str]:
+        """The modules whose dotted names a regular expression matches as a whole, sorted."""
+        return sorted(name for name in self.paths if re.fullmatch(pattern, name))
+
     def module(self, name: str) -> Module:
         """The top level of a module."""
         if name not in self._modules:
@@ -69,18 +74,16 @@ class Library:
 
     def named(self, module: str, name: str, seen: frozenset[Link] = frozenset()) -> list[Link]:
         """What a name of a module stands for, however often it was passed on; nothing if unknown."""
-        link = Link(module, name)
-        if link in seen:
-            return []
+        link, below = Link(module, name), f"{module}.{name}"
+        if link in seen:   # a package that imports a module of its own ends here too
+            return [Link(below)] if self.is_module(below) else []
         source, seen = self.module(module), seen | {link}
         found = [link] if name in source.definitions else []
         for given in source.links.get(name, ()):
             found += self._followed(given, seen)
         for star in source.stars if not found else ():
             found += self.named(star, name, seen) if self.is_module(star) else []
-        if not found and self.is_module(f"{module}.{name}"):
-            return [Link(f"{module}.{name}")]
-        return found
+        return found or ([Link(below)] if self.is_module(below) else [])
 
     def walk(self, links: Iterable[Link], attributes: list[str]) -> tuple[list[Link], list[str]]:
         """Where `a.b.c` ends, and the attributes left; a module where what is asked of it is unknown."""

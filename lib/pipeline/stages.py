@@ -15,7 +15,10 @@ from lib.proposals.stages import proposals
 
 
 def use_mirror(params: Params) -> Path:
-    """The mirror's folder: $MIRROR, else the parameter; the variable then says so to every network and notebook of this process."""
+    """The mirror's folder: $MIRROR, else the parameter.
+
+    The variable then says so to every network and notebook of this process.
+    """
     return Path(os.environ.setdefault("MIRROR", str(ROOT / params.mirror)))
 
 
@@ -26,24 +29,24 @@ def data(params: Params, tier: str, _: Any = None) -> None:
         folder = DATA / tier / name
         if name in COMPOSED:
             from lib.data.collage.compose import build_collage
-            build_collage(folder, DATA / ".packages", params.seed, dict(options), single=name == "collage_single")
+            single = name == "collage_single"
+            build_collage(folder, DATA / ".packages", params.seed, dict(options), single=single)
         elif tier == "mirror":
             from lib.data.mirror import import_mirror
             import_mirror(name, folder, use_mirror(params))
         else:
-            from lib.data.official import import_official
-            more = {k: ROOT / v for k, v in options.items() if k != "source"}
-            import_official(name, ROOT / options.get("source", f"datasets/{name}"), folder, **more)
+            _import_official(name, options, folder)
 
 
 def check_sources(params: Params, tiers: list[str]) -> None:
-    """Before anything starts: is what cannot be fetched there?"""
+    """Name what cannot be fetched and is not there, before anything starts."""
     from lib.data.official import find_official
 
     if "mirror" in tiers:
         mirror_folder(use_mirror(params))
-    for name, options in params.tier["paper"].data.items() if "paper" in tiers else ():
-        find_official(name, ROOT / options.get("source", f"datasets/{name}"))
+    if "paper" in tiers:
+        for name, options in params.tier["paper"].data.items():
+            find_official(name, _source(name, options))
 
 
 def run(notebook: str, tier: str) -> None:
@@ -88,7 +91,7 @@ def _publish(executed: Path, tier: str, library: Library) -> None:
 
 
 def _stages() -> dict[str, Callable[[Any, str, Any], None]]:
-    """What runs for a stage that is no notebook: a paper's stages bear the names of the functions in its folder."""
+    """The functions of stages that are no notebook; those of a paper lie in its folder, named like the stage."""
     found: dict[str, Callable[[Any, str, Any], None]] = {"data": data, "proposals": proposals}
     for paper, settings in SETTINGS.items():
         for stage in settings.STAGES:
@@ -97,6 +100,18 @@ def _stages() -> dict[str, Callable[[Any, str, Any], None]]:
 
 
 STAGES = _stages()
+
+
+def _import_official(name: str, options: dict[str, Any], folder: Path) -> None:
+    from lib.data.official import import_official
+
+    more = {key: ROOT / value for key, value in options.items() if key != "source"}
+    import_official(name, _source(name, options), folder, **more)
+
+
+def _source(name: str, options: dict[str, Any]) -> Path:
+    """Where the user's own copy of a data set lies."""
+    return ROOT / options.get("source", f"datasets/{name}")
 
 
 def _params(tier: str) -> Params:

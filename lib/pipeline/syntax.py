@@ -6,6 +6,7 @@ there.
 """
 import ast
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -26,6 +27,9 @@ class Named(Protocol):
 
     def is_module(self, name: str) -> bool:
         """Whether a dotted name is that of a module of `lib`."""
+
+    def spelt(self, pattern: str) -> list[str]:
+        """The modules of `lib` whose dotted names a regular expression matches as a whole."""
 
 
 class Piece(NamedTuple):
@@ -67,7 +71,7 @@ class Writer:
         else:
             special = {
                 ast.Name: self._name, ast.Attribute: self._attribute, ast.Constant: self._constant,
-                ast.Lambda: self._lambda, ast.ClassDef: self._class, ast.AnnAssign: self._annotated}
+                ast.JoinedStr: self._joined, ast.Lambda: self._lambda, ast.ClassDef: self._class, ast.AnnAssign: self._annotated}
             special.get(type(node), self._plain)(node)
 
     def _plain(self, node: ast.AST) -> None:
@@ -104,7 +108,7 @@ class Writer:
         self._inside(_names(node.args), [node.body])
 
     def _inside(self, names: Iterable[str], body: list[ast.AST]) -> None:
-        self.scopes.append(dict.fromkeys(names, []) | bound(body, self.module.package))
+        self.scopes.append({name: [] for name in names} | bound(body, self.module.package))
         self._value(body)
         self.scopes.pop()
         self.parts.append(")")
@@ -189,6 +193,13 @@ class Writer:
         words |= {end.dotted for end in ends if not end.ours}
         self.parts.append(".".join([f"@{'|'.join(sorted(words))}", *rest]) + " ")
         self.links += ours
+
+    def _joined(self, node: ast.JoinedStr) -> None:
+        """An f-string that spells a module's name, to import or run it, reaches every module that it can spell."""
+        spelt = [re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in node.values]
+        if spelt and spelt[0].startswith(re.escape("lib.")):
+            self.processes += self.modules.spelt("".join(spelt))
+        self._plain(node)
 
     def _constant(self, node: ast.Constant) -> None:
         value = node.value

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from lib.base.problem import Problem
-from lib.pipeline.code import Code, code_of
+from lib.pipeline.code import Code, Reach, code_of
 from lib.pipeline.library import Library, files_here
+from lib.pipeline.names import FUNCTIONS, Link
 from lib.pipeline.source import NAMES, stage_code
+from lib.pipeline.stages import STAGES
 
 METHOD = '''"""A paper's method."""
 import numpy as np
@@ -138,6 +140,14 @@ def test_imports_inside_a_function_are_followed() -> None:
     inside = "    from lib.tools import scaled\n    return np.min"
     text = METHOD.replace("from lib.tools import scaled\n", "").replace("    return np.min", inside)
     assert digests(method=text) == digests()
+
+
+@pytest.mark.parametrize("statement", ["from lib.p import tools", "from . import tools", "import lib.p.tools as tools"])
+def test_a_package_that_imports_a_module_of_its_own_is_followed(statement: str) -> None:
+    known = f"{statement}\nKNOWN = {{'a': tools.scaled}}\n"
+    files = {"lib/__init__.py": "", "lib/p/__init__.py": known, "lib/p/tools.py": TOOLS,
+             "lib/use.py": "from lib.p import KNOWN\n\n\ndef f():\n    return KNOWN['a']\n"}
+    assert set(digests("lib.use:f", files)) == {"KNOWN", "f", "scaled"}
 
 
 def test_packages_pass_definitions_on() -> None:
@@ -314,6 +324,22 @@ def test_every_stage_of_the_project_has_code(name: str, here: Library) -> None:
     assert not {"load_params", "Params", "code_of"} & set(found)
 
 
+def test_what_no_stage_runs_is_known(here: Library) -> None:
+    """Commands, checks of parameters, the pipeline itself, and names of types: else a way to import is not followed."""
+    reach = Reach(here)
+    for name in NAMES:
+        command = STAGES.get(name)
+        reach.enter(f"{command.__module__}:{command.__qualname__}" if command else f"notebooks/{name}.ipynb")
+    beside = ("lib.__main__", "lib.commands", "lib.params", "lib.strict", "lib.base.strict", "lib.pipeline", "lib.report.compare")
+    left = []
+    for module in here.paths:
+        for name, statements in here.module(module).definitions.items():
+            if isinstance(statements[0], FUNCTIONS) and Link(module, name) not in reach.definitions:
+                left.append(f"{module}:{name}")
+    unused = [each for each in left if not each.startswith(beside) and ".use:" not in each]
+    assert len(unused) <= 10, unused
+
+
 @pytest.fixture(scope="module")
 def here() -> Library:
     return Library(files_here())
@@ -322,3 +348,16 @@ def here() -> Library:
 def test_a_misspelt_stage_is_named() -> None:
     with pytest.raises(Problem, match='There is no stage "rcamm"; did you mean "rcam"?'):
         stage_code("rcamm")
+
+
+def test_an_f_string_reaches_every_module_that_it_can_spell() -> None:
+    """Shared code reaches papers by their list: what it imports by name counts as if it were written out."""
+    shared = "from importlib import import_module\n\n\ndef use(paper):\n    return import_module(f'lib.papers.{paper}.use')\n"
+    files = {"lib/__init__.py": "", "lib/methods.py": shared, "lib/papers/__init__.py": "",
+             "lib/papers/a/__init__.py": "", "lib/papers/a/use.py": "def segmenter():\n    return 1\n",
+             "lib/papers/b/__init__.py": "", "lib/papers/b/use.py": "def segmenter():\n    return 2\n",
+             "lib/papers/b/tables.py": "def rows():\n    return 3\n"}
+    before = digests("lib.methods:use", files)
+    assert len(before["segmenter"]) == 2 and "rows" not in before
+    changed = {**files, "lib/papers/b/use.py": "def segmenter():\n    return 20\n"}
+    assert digests("lib.methods:use", changed) != before
