@@ -131,6 +131,12 @@ class Paper(Description):
         rows = self.printed_rows(table, dataset)
         return {row for row, metrics in rows.items() if metrics.get("run") == "false"}
 
+    @property
+    def citation(self) -> str:
+        """Title with its link, authors and venue, as a page gives them where it names the paper first."""
+        title = f"[{self.title}]({self.link})" if self.link else self.title
+        return f"{title}, {', '.join(self.authors)}, {self.venue}"
+
     def label(self, row: str) -> str:
         """How a table names a row."""
         return self.labels.get(row, row)

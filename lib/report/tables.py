@@ -66,7 +66,7 @@ class Table:
             names = list(self.networks) or [OURS]
             if metric in self.in_paper:
                 names.append(self._papers_column())
-            label = METRICS[metric][0] if metric in METRICS else metric
+            label = METRICS[metric].label if metric in METRICS else metric
             groups.append((label, names))
         return groups
 
