@@ -8,7 +8,7 @@ MOST = 6    # decimals at most
 
 
 def digits(low: float, high: float) -> int:
-    """Decimals to show: to the first significant digit of the half width, one further when that digit is a 1."""
+    """Decimals to show: to the first significant digit of the half width, one more where that is a 1."""
     half = float(f"{(high - low) / 2:.6g}")
     if not (math.isfinite(half) and half > 0):
         return EXACT
