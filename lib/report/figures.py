@@ -51,7 +51,7 @@ def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labe
 
 def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str,
          paper: Mapping[str, float | None] | None = None) -> Figure:
-    """{network: {row: {"mean", "low", "high"}}} as bars with intervals, and the paper's values as diamonds."""
+    """{network: {row: {"mean", "low", "high"}}} as bars with intervals, the paper's values as diamonds."""
     rows = list(next(iter(groups.values())))
     figure = Figure(figsize=(max(4.5, 0.95 * len(rows)), 3), layout="constrained")
     axis = figure.subplots()
