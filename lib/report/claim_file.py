@@ -25,8 +25,8 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
     "optimum": ({"row"}, {"margin", "neighbours"}),        # row beats every other setting but its neighbours
     "value": ({"row", "tolerance"}, set()),                # row reaches the paper's value
 }
-NUMBERS = ("margin", "minimum", "maximum", "tolerance", "paper_value")
-ROWS = ("worse", "others", "neighbours")   # keys that name one row or several
+NUMBERS: tuple[str, ...] = ("margin", "minimum", "maximum", "tolerance", "paper_value")
+ROWS: tuple[str, ...] = ("worse", "others", "neighbours")   # keys that name one row or several
 
 
 @dataclass(frozen=True)

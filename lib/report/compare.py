@@ -16,7 +16,7 @@ REPRODUCED = "reproduced"
 CHANGED = "changed"
 NEW = "new"
 GONE = "gone"
-VERDICTS = (IDENTICAL, REPRODUCED, CHANGED, NEW, GONE)
+VERDICTS: tuple[str, ...] = (IDENTICAL, REPRODUCED, CHANGED, NEW, GONE)
 CLAIMS = "claims"
 
 # Path from the reports' parent folder -> its committed text; of a folder, the names in it.

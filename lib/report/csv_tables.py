@@ -8,7 +8,7 @@ from typing import Any
 from lib.base.files import whole_file
 from lib.report.paper import Paper, Papers
 
-COLUMNS = ("dataset", "network", "row", "metric", "mean", "low", "high", "paper")
+COLUMNS: tuple[str, ...] = ("dataset", "network", "row", "metric", "mean", "low", "high", "paper")
 
 
 def write_tables(folder: Path, tier_metrics: dict[str, dict[str, Any]], papers: Papers) -> None:

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from lib.report.figures import COLOURS
 from lib.report.numbers import known
 
-LINES = (*COLOURS, "#c23b3b", "#7a7a7a", "#b59f2b", "#2ba7b8")   # no two lines of a figure alike
+# No two lines of a figure alike.
+LINES: tuple[str, ...] = (*COLOURS, "#c23b3b", "#7a7a7a", "#b59f2b", "#2ba7b8")
 TICKS = 12   # as many values of a setting are all named below the axis
 Series = Mapping[str, Mapping[float, Mapping[str, float]]]   # name -> x -> {"mean", "low", "high"}
 Quoted = Mapping[str, Mapping[float, float | None]]          # name -> x -> the paper's value

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-COLOURS = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
+COLOURS: tuple[str, ...] = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
 SIDE = 160   # pixels of a picture in a grid
 Picture = Image.Image | np.ndarray   # a photograph, or a heat map (H, W) in 0..1
 

@@ -13,7 +13,7 @@ from lib.base.strict import build
 
 FOLDER = ROOT / "lib" / "papers"
 COMPARISON = Path(__file__).with_name("comparison.yaml")
-NEEDED = ("title", "authors", "venue")
+NEEDED: tuple[str, ...] = ("title", "authors", "venue")
 Rows = dict[str, dict[str, str]]   # row -> metric -> the number as printed
 
 

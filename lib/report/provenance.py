@@ -9,9 +9,9 @@ from typing import Any
 
 from lib.base.paths import ROOT
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2")
+PACKAGES: tuple[str, ...] = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2")
 # What makes a revision dirty; parameters are recorded by value.
-CODE = ("lib", "notebooks", "dvc.yaml", "requirements.lock")
+CODE: tuple[str, ...] = ("lib", "notebooks", "dvc.yaml", "requirements.lock")
 
 
 def provenance(params: dict[str, Any], datasets: dict[str, str], weights: dict[str, str]) -> dict[str, Any]:

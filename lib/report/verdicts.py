@@ -9,7 +9,7 @@ from lib.report.words import METRICS
 
 HOLDS, FAILS = "holds", "fails"
 UNCLEAR, NOT_RUN = "unclear", "not run"
-WORST_FIRST = (FAILS, UNCLEAR, HOLDS)
+WORST_FIRST: tuple[str, ...] = (FAILS, UNCLEAR, HOLDS)
 TURNED = ("not_better", "worst")   # kinds in which a row that comes out ahead is the unfavourable case
 
 

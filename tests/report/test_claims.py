@@ -92,7 +92,9 @@ def test_the_paper_bears_out_its_own_claims(dataset: str, metrics: Build, papers
             pairs = {metric: (table[a][metric], table[b][metric]) for metric in ("ois", "ods")}
             comparisons[f"{a} - {b}"] = {metric: (x - y,) * 3 for metric, (x, y) in pairs.items()}
             comparisons[f"{a} / {b}"] = {metric: (x / y,) * 3 for metric, (x, y) in pairs.items()}
-    rows = {row: {metric: (value,) * 3 for metric, value in values.items()} for row, values in table.items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for row, values in table.items():
+        rows[row] = {metric: (value,) * 3 for metric, value in values.items()}
     records = of_datasets(judge({"rcam": metrics(rows, comparisons, dataset=dataset)}, claims))
     assert len(records) == 15
     assert {record["id"]: record["verdict"] for record in records} == {
@@ -170,7 +172,7 @@ def of_points(metrics: Build, rows: dict[str, float], table: str, dataset: str) 
 
 
 def test_dcsm_bears_out_its_own_claims(printed: Callable[..., dict[str, Any]], claims: list[Claim]) -> None:
-    """Its tables print the best α alone: `alpha_3` waits for a sweep. The poster bears out its claims, too."""
+    """Its tables print the best α alone: `alpha_3` waits for a sweep. The poster bears out its own, too."""
     tier = printed("dcsm", DCSM) | printed("fcn_gbp", {"results": "fcn_gbp"})
     records = of_datasets(judge(tier, claims))
     verdicts = {claim: record["verdict"] for claim, record in by_claim(records).items()}

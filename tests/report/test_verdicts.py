@@ -148,13 +148,15 @@ def test_what_is_missing_was_not_run() -> None:
     found = judge(claim("ordering", others=("b",)), {"a - b": (float("nan"), 0.1, 0.2)})
     assert (found.verdict, found.ours) == ("not run", None)
     assert judge(claim("gain", base="b", minimum=1), {"a - b": (1, 1, 1)}).verdict == "not run"
-    elsewhere = judge(claim("value", row="rcam", tolerance=0.01), rows={"rcam": (1, 1, 1)}, dataset="collage")
+    value = claim("value", row="rcam", tolerance=0.01)
+    elsewhere = judge(value, rows={"rcam": (1, 1, 1)}, dataset="collage")
     assert (elsewhere.verdict, elsewhere.note) == ("not run", "the paper has no value for collage")
 
 
 @pytest.mark.parametrize("gap, verdict", [
     ((3.6, 3.1, 4.1), "holds"), ((3.0, 3.0, 3.0), "holds"), ((8.0, 7.0, 9.0), "holds"),
-    ((3.2, 2.8, 3.6), "unclear"), ((2.5, 2.0, 3.0), "unclear"), ((2.4, 1.9, 2.9), "fails"), ((-4.0, -5.0, -3.0), "fails")])
+    ((3.2, 2.8, 3.6), "unclear"), ((2.5, 2.0, 3.0), "unclear"), ((2.4, 1.9, 2.9), "fails"),
+    ((-4.0, -5.0, -3.0), "fails")])
 def test_rise(gap: Value, verdict: str) -> None:
     asked = claim("rise", "miou", base="b", minimum=3)
     found = judge(asked, {"a - b": gap})
