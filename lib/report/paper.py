@@ -126,11 +126,6 @@ class Paper(Description):
             return {}
         return self.printed_rows(table, reference)
 
-    def quoted(self, table: str, dataset: str | None) -> set[str]:
-        """The rows that the suite quotes and does not run (`run: false`)."""
-        rows = self.printed_rows(table, dataset)
-        return {row for row, metrics in rows.items() if metrics.get("run") == "false"}
-
     @property
     def citation(self) -> str:
         """Title with its link, authors and venue, as a page gives them where it names the paper first."""

@@ -93,7 +93,7 @@ METRICS: dict[str, Metric] = {
         "0.7, each at its own best threshold (Choe et al. 2020), in percent", 1),
     "theta": Metric(
         "θ",
-        "threshold of eq. 13 with the least top-1 localisation error on validation images", 0),
+        "threshold of the maps with the least top-1 localisation error on validation images", 0),
     "map25": Metric("mAPʳ 0.25 (%)", MEAN_PRECISION.format(0.25), 1),
     "map50": Metric("mAPʳ 0.5 (%)", MEAN_PRECISION.format(0.5), 1),
     "map75": Metric("mAPʳ 0.75 (%)", MEAN_PRECISION.format(0.75), 1),
@@ -115,7 +115,7 @@ METRICS: dict[str, Metric] = {
         "opposed (%)",
         "share of pairs of arrows, four places apart in a row or column, that point in opposite "
         "directions along it, averaged over images, in percent", 1),
-    "gain": Metric("gain (%)", "score of IAM-S5 over that of PRM, less one, in percent", 1),
+    "gain": Metric("gain (%)", "score of the one method over that of the other, less one, in percent", 1),
     "target_iou": Metric(
         "IoU of targets (%)",
         "overlap (IoU) of a peak's k best proposals with the object on which it stands, averaged "
@@ -132,7 +132,8 @@ METRICS: dict[str, Metric] = {
         "validation images", 0),
     "feed_forward": Metric(
         "feed-forward (s)",
-        "seconds an image for the classifier and the peak response maps, and, of IAM, the filling", -1),
+        "seconds an image for the classifier and the peak response maps, and for the filling where "
+        "the method has one", -1),
     "proposal_extraction": Metric(
         "proposal extraction (s)",
         "seconds an image to find its proposals", -1),
