@@ -8,10 +8,14 @@ from typing import Any
 
 from lib.base.paths import BUILD, DATA, REPORTS, ROOT, mirror_folder
 from lib.base.problem import Problem, nearest
+from lib.papers import PAPERS
 from lib.params import COMPOSED, NOTEBOOKS, SETTINGS, Params, load_params
 from lib.pipeline.code import code_of
 from lib.pipeline.library import Library, files_here
 from lib.proposals.stages import proposals
+
+# Which paper a notebook replicates; those that are missing here compare methods.
+OWNERS = {notebook: paper for paper, own in SETTINGS.items() for notebook in own.NOTEBOOKS}
 
 
 def use_mirror(params: Params) -> Path:
@@ -68,6 +72,7 @@ def run_stage(name: str, tier: str) -> None:
 def report(params: Params, tier: str, _: Any = None) -> None:
     """Stage report@<tier>: the tier's page, claims, tables and notebooks, and the project's headline."""
     from lib.pipeline.stale import stale_section
+    from lib.report.paper import papers
     from lib.report.readme import update_readme
     from lib.report.render import render
 
@@ -76,9 +81,10 @@ def report(params: Params, tier: str, _: Any = None) -> None:
         executed = BUILD / tier / "notebooks" / f"{name}.ipynb"
         if executed.is_file():
             _publish(executed, tier, library)
-    render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier))
+    known = papers(PAPERS, OWNERS)
+    render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier), known)
     if tier != "smoke":
-        update_readme(ROOT / "README.md", REPORTS)
+        update_readme(ROOT / "README.md", REPORTS, known)
 
 
 def _publish(executed: Path, tier: str, library: Library) -> None:
