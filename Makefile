@@ -4,7 +4,7 @@ export DVC_NO_ANALYTICS := 1
 export THP_MEM_ALLOC_ENABLE := 1
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help setup repro test lab report stale lock clean
+.PHONY: help setup repro test lint lab report stale lock clean
 
 help:
 	@echo 'make repro                           every table and figure of the active tiers (params.yaml); resumes where it was'
@@ -12,7 +12,8 @@ help:
 	@echo 'make repro MIRROR=folder             with the real photographs in that folder'
 	@echo 'make report                          tables, figures and verdicts again from the metrics that are there'
 	@echo 'make stale                           which results are older than the code, and why'
-	@echo 'make test                            all tests'
+	@echo 'make test                            style and all tests'
+	@echo 'make lint                            style alone: ruff over lib, tests, tools and the cells of the notebooks'
 	@echo 'make lab                             the notebooks in JupyterLab'
 	@echo 'make lock                            requirements.lock from requirements.txt (UPGRADE=1: newest versions)'
 	@echo 'make clean                           remove .venv, .uv, build and caches; data and reports stay'
@@ -29,7 +30,10 @@ report: setup
 stale: setup
 	$(PYTHON_VENV) -m lib.pipeline stale $(TIERS)
 
-test: setup
+lint: setup
+	$(PYTHON_VENV) -m ruff check --quiet lib tests tools notebooks
+
+test: lint
 	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile tests
 
 lab: setup

@@ -52,13 +52,15 @@ def test_header_and_order(page: str) -> None:
     assert "## dcsm\n\nNot run in this tier.\n" in page
 
 
-<<<<<<< HEAD
-def test_what_is_older_than_the_code_stands_before_the_results(tmp_path: Path) -> None:
-    render("mirror", tmp_path, expected=["rcam"], stale="## What is older than the code\n\n- rcam: a word\n")
+def test_what_is_older_than_the_code_stands_before_the_results(tmp_path: Path, papers: Papers) -> None:
+    stale = "## What is older than the code\n\n- rcam: a word\n"
+    render("mirror", tmp_path, ["rcam"], stale, papers)
     page = (tmp_path / "mirror" / "README.md").read_text(encoding="utf-8")
     sections = [line for line in page.splitlines() if line.startswith("## ")]
-    assert sections == ["## What is older than the code", "## Claims", "## rcam"] and "\n- rcam: a word\n\n" in page
-=======
+    assert sections == ["## Papers", "## What is older than the code", "## Claims", "## rcam"]
+    assert "\n- rcam: a word\n\n" in page
+
+
 def test_papers_are_named_in_full_before_anything_else_names_them(page: str, papers: Papers) -> None:
     before, section = page.split("## Papers\n")
     lines = section.split("\n## ")[0].strip().splitlines()
@@ -69,7 +71,6 @@ def test_papers_are_named_in_full_before_anything_else_names_them(page: str, pap
         "Andreas Kolb, Volker Blanz, WACV 2018")
     for paper in papers.by_key.values():
         assert paper.title not in before
->>>>>>> h-report
 
 
 def test_claims_with_networks_side_by_side(page: str) -> None:
