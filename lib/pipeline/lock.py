@@ -66,8 +66,8 @@ def _check_layout(commands: dict[str, str], root: Path) -> None:
         body = known.get(stage, {})
         expected = body.get("do", body).get("cmd", "").replace("${item}", tier)
         if command != expected:
-            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it is of another version '
-                          f"of the pipeline; {WAY_OUT}")
+            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it is of another '
+                          f"version of the pipeline; {WAY_OUT}")
 
 
 def _entry(entry: dict[str, Any]) -> Entry:
