@@ -21,8 +21,8 @@ from lib.pipeline.code import code_of
 from lib.proposals import stages as proposals
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-PLACES = ("BUILD", "DATA", "REPORTS")
-WITH_STAGES = (csoa, dcsm, iam, proposals)
+PLACES: tuple[str, ...] = ("BUILD", "DATA", "REPORTS")
+WITH_STAGES: tuple[ModuleType, ...] = (csoa, dcsm, iam, proposals)
 Calls = list[tuple]
 
 
@@ -93,7 +93,8 @@ def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: P
     for name in NOTEBOOKS:
         block = dataclasses.asdict(getattr(params.tier["smoke"], name))
         path = elsewhere / "notebooks" / f"{name}.ipynb"
-        expected.append((path, "smoke", {"tier": "smoke", **block}, elsewhere / "reports", elsewhere / "build"))
+        places = (elsewhere / "reports", elsewhere / "build")
+        expected.append((path, "smoke", {"tier": "smoke", **block}, *places))
     assert calls == expected
     assert os.environ["MIRROR"] == str(elsewhere / params.mirror)   # inherited by the kernel
 
@@ -121,7 +122,8 @@ def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params
     monkeypatch.setattr("lib.data.collage.compose.build_collage",
                         lambda *args, single: calls.append((*args, single)))
     monkeypatch.setattr("lib.data.mirror.import_mirror", lambda *args: calls.append(args))
-    monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
+    monkeypatch.setattr("lib.data.official.import_official",
+                        lambda *args, **more: calls.append((*args, more)))
     stages.data(params, tier)
     data = params.tier[tier].data
     folder = elsewhere / "data" / tier
@@ -132,7 +134,8 @@ def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params
     elif tier == "mirror":
         expected = [(name, folder / name, elsewhere / params.mirror) for name in data]
     else:
-        expected = [(name, elsewhere / options["source"], folder / name, {}) for name, options in data.items()]
+        expected = [(name, elsewhere / options["source"], folder / name, {})
+                    for name, options in data.items()]
     assert calls == [[tier], *expected]
 
 
@@ -140,7 +143,8 @@ def test_further_sources_of_a_data_set_are_passed_on(params: Params, elsewhere: 
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(stages, "check_sources", lambda params, tiers: None)
-    monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
+    monkeypatch.setattr("lib.data.official.import_official",
+                        lambda *args, **more: calls.append((*args, more)))
     block = dataclasses.replace(params.tier["paper"], data={"voc2012": {"sbd": "more/SBD"}})
     stages.data(dataclasses.replace(params, tier={"paper": block}), "paper")
     source_folder = elsewhere / "datasets" / "voc2012"
