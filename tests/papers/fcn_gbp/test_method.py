@@ -149,7 +149,7 @@ def test_fcn_gbp_as_the_literal_steps(settings: FcnGbpSettings) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_all_three_on_noise_as_the_literal_steps(seed: int) -> None:
-    """Where nothing is plain, any step left out shows; the CRF's pairwise terms, which smooth it over, are off."""
+    """Where nothing is plain, any step left out shows; the CRF's pairwise terms, which hide it, are off."""
     rng = np.random.default_rng(seed)
     torch_rng = torch.Generator().manual_seed(seed)
     pixels = rng.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -201,7 +201,7 @@ def test_fcn_mcg_considers_every_class_with_one_map() -> None:
 def test_zof_gbp_paints_its_class_maps_from_superpixels() -> None:
     share = np.zeros((80, 4))
     for region, k in np.ndindex(share.shape):
-        inside = TRUTH[REGIONS == region]
+        inside = TRUTH[region == REGIONS]
         share[region, k] = 0.8 * (inside == k + 1).mean() + 0.1
     labels = zof_gbp(PHOTO, Superpixels(REGIONS, share), DETECTED, USUAL)
     painted = torch.from_numpy(share.T[:, REGIONS]).float()
