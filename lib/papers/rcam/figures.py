@@ -1,5 +1,5 @@
-"""Figures 1, 3 and 4 of the rCAM paper, a contact sheet, and grids of the best and worst images by score."""
-from collections.abc import Sequence
+"""Figures 1, 3 and 4 of rCAM, a contact sheet, grids of the best and the worst images, and bars of F."""
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ from lib.nets.network import Network
 from lib.papers.rcam.levels import components
 from lib.papers.rcam.method import rcam
 from lib.papers.rcam.settings import RcamSettings
-from lib.report.figures import SIDE, Picture, heat, photograph, picture_grid
+from lib.report.figures import SIDE, Picture, bars, heat, photograph, picture_grid
 
 MAPS = ("cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 LABELS = ("image", "CAM₁", "CAM₂", "rCAM₁", "rCAM₂", "rCAM₃", "rCAM", "truth")
@@ -84,6 +84,14 @@ def extreme_grid(network: Network, samples: Sequence[Sample], scored: Scored, se
         grids.append(map_grid(network, chosen, settings, [f"F {f[place]:.2f}" for place in places]))
     best, worst = grids
     return best, worst
+
+
+def f_bars(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """ODS and OIS of every row with their intervals; `rows` is {row: {metric: interval}}, as in a record."""
+    groups = {}
+    for metric in ("ods", "ois"):
+        groups[metric] = {row: scores[metric] for row, scores in rows.items()}
+    return bars(groups, "F")
 
 
 def _component(values: Tensor) -> Picture:
