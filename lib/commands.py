@@ -1,5 +1,6 @@
 """What `python -m lib` does."""
 import argparse
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lib.papers.found import Found, Request
 from lib.params import load_params, tier_of
 
 USUAL_BATCH = 4   # photographs
+HEAT_SHARE = 0.55   # of an overlay: so much is the heat map, the rest the photograph
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
@@ -47,11 +49,14 @@ def evaluate(args: argparse.Namespace) -> None:
     note = f" ({scored.note})" if scored.note else ""
     print(f"{scored.network} on {scored.images} images{note}")
     for row, scores in scored.rows.items():
-        cells = [f"  {metric} {v['mean']:.3f} [{v['low']:.3f}, {v['high']:.3f}]" for metric, v in scores.items()]
-        print(f"{row:12s}" + "".join(cells))
+        print(f"{row:12s}" + "".join(_cell(metric, value) for metric, value in scores.items()))
     if args.json:
         write_json(args.json, {"method": request.method, "network": scored.network, "images": scored.images,
                                "results": scored.rows})
+
+
+def _cell(metric: str, value: dict[str, float]) -> str:
+    return f"  {metric} {value['mean']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
 
 
 def _request(args: argparse.Namespace) -> Request:
@@ -73,8 +78,7 @@ def data(args: argparse.Namespace) -> None:
     from lib.data.dataset import Dataset
 
     if args.action == "collage":
-        from lib.data.collage.compose import build_collage
-        build_collage(args.folder, DATA / ".packages", args.seed, {split: getattr(args, split) for split in ("train", "val", "test")}, args.single)
+        _compose(args)
     elif args.action == "mirror":
         from lib.data.mirror import import_mirror
         import_mirror(args.name, args.folder, args.source)
@@ -82,8 +86,9 @@ def data(args: argparse.Namespace) -> None:
         from lib.data.official import import_official
         import_official(args.name, args.source or Path("datasets") / args.name, args.folder)
     dataset = Dataset(args.folder)
-    splits = {split: sum(s.split == split for s in dataset.samples) for split in dict.fromkeys(s.split for s in dataset.samples)}
-    print(f"{args.folder}: {dataset.name}, {', '.join(f'{n} {split}' for split, n in splits.items())}, {len(dataset.classes)} classes; every file as listed.")
+    images = Counter(sample.split for sample in dataset.samples)
+    splits = ", ".join(f"{number} {split}" for split, number in images.items())
+    print(f"{args.folder}: {dataset.name}, {splits}, {len(dataset.classes)} classes; every file as listed.")
 
 
 def params(_: argparse.Namespace) -> None:
@@ -91,32 +96,56 @@ def params(_: argparse.Namespace) -> None:
     print(f"params.yaml is valid; active tiers: {', '.join(load_params().tiers)}.")
 
 
+def _compose(args: argparse.Namespace) -> None:
+    from lib.data.collage.compose import build_collage
+
+    images = {split: getattr(args, split) for split in ("train", "val", "test")}
+    build_collage(args.folder, DATA / ".packages", args.seed, images, args.single)
+
+
 def _photographs(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise Problem(f"{source}: there is no such file or folder.")
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGES)
-    if not found:
+    photographs = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGES)
+    if not photographs:
         raise Problem(f"{source}: holds no image ({', '.join(IMAGES)}).")
-    if len({p.stem for p in found}) < len(found):
-        raise Problem(f"{source}: two images share a name and differ in their ending only; their maps would overwrite each other.")
-    return found
+    if len({path.stem for path in photographs}) < len(photographs):
+        raise Problem(f"{source}: two images share a name and differ in their ending only; "
+                      "their maps would overwrite each other.")
+    return photographs
 
 
 def _write_maps(folder: Path, name: str, photo: Image.Image, found: Found, threshold: float) -> None:
-    """NAME_heat.png, NAME_mask.png, NAME_classes.png where there are any, and, last, NAME_overlay.jpg: the others exist whenever it does."""
-    from matplotlib import colormaps
+    """NAME_heat.png, NAME_mask.png, NAME_classes.png where there are any, and NAME_overlay.jpg last.
 
-    from lib.report.figures import palette
-
-    values = np.asarray(Image.fromarray(found.heat[0].numpy()).resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
-    colour = Image.fromarray(np.uint8(255 * colormaps["magma"](values)[..., :3]))
-    pictures = {"heat.png": Image.fromarray(np.uint8(np.round(255 * values))), "mask.png": Image.fromarray(np.uint8(255 * (values >= threshold)))}
+    The others are there whenever the overlay is.
+    """
+    small = Image.fromarray(found.heat[0].numpy())
+    values = np.asarray(small.resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)
+    pictures = {"heat.png": Image.fromarray(np.uint8(np.round(255 * values))),
+                "mask.png": Image.fromarray(np.uint8(255 * (values >= threshold)))}
     if found.labels is not None:
-        pictures["classes.png"] = Image.fromarray(found.labels, "P")
-        pictures["classes.png"].putpalette(palette().ravel().tolist())
-    pictures["overlay.jpg"] = Image.blend(photo, colour, 0.55)
+        pictures["classes.png"] = _in_colours(found.labels)
+    pictures["overlay.jpg"] = _overlay(photo, values)
     for ending, picture in pictures.items():
         with whole_file(folder / f"{name}_{ending}") as part:
             picture.save(part)
+
+
+def _in_colours(labels: np.ndarray) -> Image.Image:
+    """Class numbers as a picture in VOC's colours."""
+    from lib.report.figures import palette
+
+    picture = Image.fromarray(labels, "P")
+    picture.putpalette(palette().ravel().tolist())
+    return picture
+
+
+def _overlay(photo: Image.Image, values: np.ndarray) -> Image.Image:
+    """The photograph under its heat map."""
+    from matplotlib import colormaps
+
+    colours = colormaps["magma"](values)[..., :3]
+    return Image.blend(photo, Image.fromarray(np.uint8(255 * colours)), HEAT_SHARE)

@@ -1,4 +1,7 @@
-"""All methods of the suite on the same images, each in a process of its own: `python -m lib.comparison METHOD TIER NETWORK FOLDER DATA ID...`."""
+"""All methods of the suite on the same images, each in a process of its own.
+
+`python -m lib.comparison METHOD TIER NETWORK FOLDER DATA ID...` is that process; it leaves maps in FOLDER.
+"""
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,59 +22,86 @@ from lib.metrics.fmeasure import Curves, curve
 from lib.metrics.miou import Confusions, confusion
 from lib.papers.found import Found, Request
 from lib.report.figures import heat, photograph, picture_grid
+from lib.report.provenance import device_used
 
 METHODS = ("rcam", "rcam_box", "dcsm", "csoa", "prm", "iam")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What one method left of N images: maps and, where it tells classes apart, label maps by the data set's numbers; seconds `(N,)`."""
+    """The maps of one method on N images.
+
+    heats     foreground of every image, in its own size
+    labels    where the method tells classes apart: label maps by the data set's numbers
+    seconds   for every image, `(N,)`
+    memory    the most that its process held, in MB
+    device    that it ran on
+    """
     heats: list[np.ndarray]
     labels: list[np.ndarray] | None
     seconds: np.ndarray
     memory: float
+    device: str = ""
 
 
 def run(method: str, tier: str, network: str, dataset: Dataset, samples: Sequence[Sample]) -> Ran:
-    """In a process of its own, so that its memory is its own and a cold start weighs on nobody else."""
+    """Run one method in a process of its own: its memory is its own, and its cold start weighs on nobody else."""
     with TemporaryDirectory() as folder:
-        words = [method, tier, network, folder, str(dataset.folder), *(sample.id for sample in samples)]
+        ids = [sample.id for sample in samples]
+        words = [method, tier, network, folder, str(dataset.folder), *ids]
         facts = answer_of("lib.comparison", words, f"comparison: {method} on {network} failed")
-        parts = [np.load(Path(folder) / f"{sample.id}.npz") for sample in samples]
-        labels = [_renumbered(part["labels"], facts["classes"], dataset.classes) for part in parts] if facts["classes"] else None
-        return Ran([part["heat"] for part in parts], labels, np.array(facts["seconds"]), facts["memory"])
+        parts = [np.load(Path(folder) / f"{id}.npz") for id in ids]
+        heats = [part["heat"] for part in parts]
+        labels = None
+        if facts["classes"]:
+            labels = [renumbered(part["labels"], facts["classes"], dataset.classes) for part in parts]
+        return Ran(heats, labels, np.array(facts["seconds"]), facts["memory"], facts["device"])
 
 
 def scores(ran: Ran, samples: Sequence[Sample], classes: Sequence[str], chance: Chance) -> Scores:
-    """Foreground F and error, mean IoU over background and classes where the method tells them apart, seconds an image and memory."""
+    """Foreground F and error, seconds an image and memory; mean IoU where the method tells classes apart."""
     weights = chance.draws(len(samples))
-    truth = [sample.foreground() for sample in samples]
-    found = dict(Curves.of([curve(heat, *both) for heat, both in zip(ran.heats, truth)]).scores(weights))
-    found = {metric: found[metric] for metric in ("ods", "ois", "mae")}
+    curves = []
+    for heat_map, sample in zip(ran.heats, samples, strict=True):
+        curves.append(curve(heat_map, *sample.foreground()))
+    foreground = Curves.of(curves).scores(weights)
+    scored = {metric: foreground[metric] for metric in ("ods", "ois", "mae")}
     if ran.labels is not None:
-        masks = [sample.mask("class_masks") for sample in samples]
-        present = sorted({0} | {classes.index(name) + 1 for sample in samples for name in sample.labels})
-        counts = [confusion(mask, labels, len(classes) + 1) for mask, labels in zip(masks, ran.labels)]
-        found |= Confusions.of(counts).scores(weights, present)
-    return found | {"seconds": weights @ ran.seconds, "memory": np.full(len(weights), ran.memory)}
+        scored |= _class_scores(ran.labels, samples, classes, weights)
+    return scored | {"seconds": weights @ ran.seconds, "memory": np.full(len(weights), ran.memory)}
 
 
 def map_grid(ran: Mapping[str, Ran], samples: Sequence[Sample], images: int) -> Figure:
-    """Photographs, truth, and every method's foreground."""
-    chosen = subset(range(len(samples)), images)
-    rows = [[photograph(samples[i].photo()), heat(samples[i].foreground()[0].astype(float)), *(heat(one.heats[i]) for one in ran.values())] for i in chosen]
-    return picture_grid(rows, ["photograph", "truth", *ran], [samples[i].labels[0] if samples[i].labels else "" for i in chosen])
+    """Photographs, truth, and every method's foreground, on so many images spread evenly."""
+    rows, labels = [], []
+    for place in subset(range(len(samples)), images):
+        sample = samples[place]
+        truth = sample.foreground()[0].astype(float)
+        maps = [heat(one.heats[place]) for one in ran.values()]
+        rows.append([photograph(sample.photo()), heat(truth), *maps])
+        labels.append(sample.labels[0] if sample.labels else "")
+    return picture_grid(rows, ["photograph", "truth", *ran], labels)
 
 
-def _renumbered(labels: np.ndarray, own: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """By the data set's class numbers: a network may know some of its classes only, or have them in another order."""
+def renumbered(labels: np.ndarray, own: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """A label map by the data set's class numbers; a network may know only some of them, or in another order."""
     table = np.zeros(VOID + 1, dtype=np.uint8)
     table[1:1 + len(own)] = [classes.index(name) + 1 for name in own]
     return table[labels]
 
 
+def _class_scores(labels: Sequence[np.ndarray], samples: Sequence[Sample], classes: Sequence[str],
+                  weights: np.ndarray) -> Scores:
+    """Mean IoU over the background and the classes that the images are labelled with."""
+    named = {classes.index(name) + 1 for sample in samples for name in sample.labels}
+    counts = []
+    for label_map, sample in zip(labels, samples, strict=True):
+        counts.append(confusion(sample.mask("class_masks"), label_map, len(classes) + 1))
+    return Confusions.of(counts).scores(weights, sorted({0} | named))
+
+
 def _here(method: str, tier: str, network: str, folder: Path, dataset: Path, ids: Sequence[str]) -> None:
-    """What the process of one method does: maps into `folder`, facts as JSON on standard output."""
+    """The process of one method: maps into `folder`, facts as JSON on standard output."""
     request = Request(method, tier, network, threshold=default_threshold(method))
     samples = {sample.id: sample for sample in Dataset(dataset, check=False).samples}
     maps_of = segmenter(request)
@@ -85,7 +115,8 @@ def _here(method: str, tier: str, network: str, folder: Path, dataset: Path, ids
         seconds.append(perf_counter() - start)
         classes = list(found.classes)
         _keep(found, photo, folder / f"{id}.npz")
-    print(json.dumps({"seconds": seconds, "memory": round(peak_mb()), "classes": classes}))
+    facts = {"seconds": seconds, "memory": round(peak_mb()), "classes": classes, "device": device_used()}
+    print(json.dumps(facts))
 
 
 def _keep(found: Found, photo: Image.Image, path: Path) -> None:

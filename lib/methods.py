@@ -1,4 +1,4 @@
-"""Every method of the suite by its name: which paper's `use.py` answers for it. Papers are known by their list alone."""
+"""Every method of the suite by its name: the paper's `use.py` that answers for it, by the list of papers."""
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType

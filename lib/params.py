@@ -1,4 +1,4 @@
-"""`params.yaml` as typed dataclasses, checked completely before anything starts. A paper's blocks come from its own settings."""
+"""`params.yaml` as typed dataclasses, checked before anything starts; a paper's blocks are its own settings."""
 import copy
 import dataclasses
 from dataclasses import dataclass
@@ -19,6 +19,8 @@ TIERS = ("smoke", "collage", "mirror", "paper")
 COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted
 MIRRORED = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED, "mirror": MIRRORED}   # paper: any official data set
+COMPOSED_OPTIONS: dict[str, type] = {"train": int, "val": int, "test": int}
+CONVERTED_OPTIONS: dict[str, type] = {"source": str, "sbd": str}
 MOST_IMAGES = 100_000
 
 SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PAPERS}
@@ -57,9 +59,10 @@ class Shared:
 
 @dataclass(frozen=True)
 class SharedTier:
-    """The data set and the networks that a tier names once, its data sets, and the blocks that belong to no paper.
+    """What a tier names once, and its blocks that belong to no paper.
 
-    single   the data set of single objects that CSoA learns from
+    dataset, networks   of every block that says nothing else
+    single              the data set of single objects
     """
     dataset: str
     single: str
@@ -70,18 +73,18 @@ class SharedTier:
 
 
 @dataclass(frozen=True)
-class Tier(SharedTier, *(own.Tier for own in SETTINGS.values())):
+class Tier(*(own.Tier for own in reversed(SETTINGS.values())), SharedTier):
     """One size of the pipeline: what every stage and notebook runs on."""
 
 
 @dataclass(frozen=True)
-class Params(Shared, *(own.Params for own in SETTINGS.values())):
+class Params(*(own.Params for own in reversed(SETTINGS.values())), Shared):
     """All of params.yaml."""
     tier: dict[str, Tier]
 
 
 def load_params(path: Path = ROOT / "params.yaml") -> Params:
-    """Read and check everything; the first fault is a `Problem` that names the key and the nearest valid spelling."""
+    """Read and check everything; the first fault is a `Problem` with the key and the nearest spelling."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -105,18 +108,18 @@ def tier_of(params: Params, name: str) -> Tier:
 
 
 def _completed(raw: Any) -> Any:
-    """The tiers' blocks with what they leave out to their tier, and trainings with what they leave out to the usual one.
+    """The blocks with what they leave to their tier, and trainings with what they leave to the usual one.
 
     What is no mapping is left for `build` to name.
     """
-    if not isinstance(raw, dict) or not isinstance(raw.get("tier"), dict):
+    if not isinstance(raw, dict):
         return raw
-    tiers = copy.deepcopy(raw["tier"])
-    for tier in tiers.values():
+    completed = {key: copy.deepcopy(value) for key, value in raw.items() if key not in USUAL}
+    tiers = completed.get("tier")
+    for tier in tiers.values() if isinstance(tiers, dict) else ():
         if isinstance(tier, dict):
             _complete_tier(tier, raw)
-    rest = {key: value for key, value in raw.items() if key not in USUAL}
-    return {**rest, "tier": tiers}
+    return completed
 
 
 def _complete_tier(tier: dict[str, Any], raw: dict[str, Any]) -> None:
@@ -185,7 +188,7 @@ def _check_known(where: str, what: str, names: Any, known: Any) -> None:
 
 def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
     composed = dataset in COMPOSED
-    rules: dict[str, type] = {"train": int, "val": int, "test": int} if composed else {"source": str, "sbd": str}
+    rules: dict[str, type] = COMPOSED_OPTIONS if composed else CONVERTED_OPTIONS
     for key, value in options.items():
         if key not in rules:
             raise Problem(f"{where}.{key}: there is no such option{nearest(key, rules)}")
@@ -194,4 +197,5 @@ def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
             raise Problem(f"{where}.{key}: {value} is out of range, it must be between 1 and {MOST_IMAGES}.")
     missing = [key for key in rules if key not in options]
     if composed and missing:
-        raise Problem(f"{where}.{missing[0]}: the parameter is missing; every split needs its number of images.")
+        raise Problem(f"{where}.{missing[0]}: the parameter is missing; "
+                      "every split needs its number of images.")

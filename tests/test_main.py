@@ -1,5 +1,6 @@
 """The command line, as a person would call it."""
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from lib.__main__ import main
 from lib.data.writer import writing
-from lib.methods import STEPS
+from lib.methods import segments
 
 SHAPES = ("bar", "cross", "disc")
 TRAINED = Path("smoke/dcsm_train/efficientnet_lite0/weights.safetensors")   # below build/
@@ -20,12 +21,15 @@ def dataset(tmp_path: Path) -> Path:   # its one class is not among SHAPES
     folder = tmp_path / "squares"
     with writing(folder, "squares", "1", "made by the test", "none", ["square"]) as writer:
         for i in range(4):
-            pixels, truth = np.full((90, 120, 3), 60, np.uint8), np.zeros((90, 120), np.uint8)
+            pixels = np.full((90, 120, 3), 60, np.uint8)
+            truth = np.zeros((90, 120), np.uint8)
+            square = np.s_[20:60, 10 + 20 * i:60 + 20 * i]
             if i < 3:
-                pixels[20:60, 10 + 20 * i:60 + 20 * i], truth[20:60, 10 + 20 * i:60 + 20 * i] = (250, 200, 40), 255
+                pixels[square] = (250, 200, 40)
+                truth[square] = 255
             Image.fromarray(pixels).save(writer.path("images", f"{i}.png"))
             writer.mask("saliency", str(i), truth)
-            writer.sample(str(i), f"images/{i}.png", "test", ["square"] * (i < 3))
+            writer.sample(str(i), f"images/{i}.png", "test", ["square"] if i < 3 else [])
     return folder
 
 
@@ -35,7 +39,9 @@ def test_segment_writes_maps_in_the_photographs_size_and_resumes(tmp_path: Path)
     Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).save(photos / "grey.png")
     Image.new("CMYK", (40, 80), (10, 200, 30, 0)).save(photos / "print.jpg")
     assert main(["segment", "rcam", str(photos), "--out", str(out)]) == 0
-    assert sorted(p.name for p in out.iterdir()) == [f"{n}_{e}" for n in ("grey", "print") for e in ("heat.png", "mask.png", "overlay.jpg")]
+    kinds = ("heat.png", "mask.png", "overlay.jpg")
+    expected = [f"{name}_{kind}" for name, kind in product(("grey", "print"), kinds)]
+    assert sorted(path.name for path in out.iterdir()) == expected
     heat, mask = (np.asarray(Image.open(out / f"grey_{kind}.png")) for kind in ("heat", "mask"))
     assert heat.shape == (50, 70) and set(np.unique(mask)) <= {0, 255}
     assert ((mask == 255) == (heat >= 127.5)).mean() > 0.99   # heat is rounded
@@ -44,17 +50,20 @@ def test_segment_writes_maps_in_the_photographs_size_and_resumes(tmp_path: Path)
     assert (out / "grey_heat.png").stat().st_mtime_ns == before
 
 
-def test_evaluate_is_the_notebooks_code_path(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_is_the_notebooks_code_path(dataset: Path, tmp_path: Path,
+                                             capsys: pytest.CaptureFixture[str]) -> None:
     from lib.data.dataset import Dataset
     from lib.papers.rcam.tables import open_network, table1
     from lib.params import load_params
 
-    assert main(["evaluate", "rcam", "--data", str(dataset), "--json", str(tmp_path / "scores.json"), "--batch", "2"]) == 0
+    options = ["--data", str(dataset), "--json", str(tmp_path / "scores.json"), "--batch", "2"]
+    assert main(["evaluate", "rcam", *options]) == 0
     assert "3 images (1 without foreground left out)" in capsys.readouterr().out
     found = json.loads((tmp_path / "scores.json").read_text())["results"]
     params = load_params()
-    scored, _ = table1(open_network("efficientnet_lite0", params.rcam), Dataset(dataset).split("test"), params.rcam, 2)
-    rows, _ = scored.table([], params.bootstrap.samples, params.bootstrap.level, params.seed)
+    network = open_network("efficientnet_lite0", params.rcam)
+    scored, _ = table1(network, Dataset(dataset).split("test"), params.rcam, 2)
+    rows, _ = scored.table([], params.chance)
     assert found == rows and 0 < found["rcam"]["ods"]["mean"] <= 1
 
 
@@ -64,8 +73,11 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "shapes"
     with writing(folder, "shapes", "1", "made by the test", "none", list(SHAPES)) as writer:
         for i, name in enumerate(["disc", "bar", "cross", "bar"]):
-            pixels, truth = np.full((64, 96, 3), 60, np.uint8), np.zeros((64, 96), np.uint8)
-            pixels[20:44, 10 + 8 * i:50 + 8 * i], truth[20:44, 10 + 8 * i:50 + 8 * i] = (250, 200, 40 * i), 1 + SHAPES.index(name)
+            pixels = np.full((64, 96, 3), 60, np.uint8)
+            truth = np.zeros((64, 96), np.uint8)
+            rectangle = np.s_[20:44, 10 + 8 * i:50 + 8 * i]
+            pixels[rectangle] = (250, 200, 40 * i)
+            truth[rectangle] = 1 + SHAPES.index(name)
             truth[:2] = 255
             Image.fromarray(pixels).save(writer.path("images", f"{i}.png"))
             writer.mask("class_masks", str(i), truth)
@@ -75,7 +87,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the smoke tier's training stage would have left its network: random weights, for the classes of `shapes`."""
+    """Where the smoke tier's training would have left its network: random weights, for the classes of `shapes`."""
     import torch
 
     from lib.nets import load_network
@@ -83,7 +95,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("build")
     torch.manual_seed(0)
-    save_fcn(fully_convolutional(load_network("efficientnet_lite0", pretrained=False), SHAPES), folder / TRAINED)
+    network = load_network("efficientnet_lite0", pretrained=False)
+    save_fcn(fully_convolutional(network, SHAPES), folder / TRAINED)
     return folder
 
 
@@ -95,19 +108,25 @@ def test_segment_dcsm_is_the_method(build: Path, tmp_path: Path, capsys: pytest.
     from lib.papers.dcsm.saliency import marginals
     from lib.params import load_params
 
-    photo, params = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB"), load_params()
+    params = load_params()
+    photo = Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).convert("RGB")
     photo.save(tmp_path / "a.png")
     out = tmp_path / "o"
-    assert main(["segment", "dcsm", str(tmp_path / "a.png"), "--out", str(out), "--tier", "smoke", "--weights", str(build / TRAINED)]) == 0
-    assert sorted(p.name for p in out.iterdir()) == ["a_classes.png", "a_heat.png", "a_mask.png", "a_overlay.jpg"]
+    options = ["--out", str(out), "--tier", "smoke", "--weights", str(build / TRAINED)]
+    assert main(["segment", "dcsm", str(tmp_path / "a.png"), *options]) == 0
+    written = sorted(path.name for path in out.iterdir())
+    assert written == ["a_classes.png", "a_heat.png", "a_mask.png", "a_overlay.jpg"]
     heat = np.asarray(Image.open(out / "a_heat.png"))
     fcn = fold_normalisation(load_fcn(build / TRAINED))
     side = params.tier["smoke"].dcsm_maps.side
     expected = 255 * (1 - marginals(fcn, photo, params.dcsm, side)[0][0])
     assert heat.shape == (50, 70) and np.abs(heat - expected).max() < 1 and heat.max() > heat.min()
-    found, classes = dcsm(fcn, photo, params.dcsm, side), Image.open(out / "a_classes.png")
-    assert np.array_equal(np.asarray(classes), found.labels) and classes.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
-    assert capsys.readouterr().out == f"a.png: {', '.join(fcn.classes[t] for t in found.targets)}\n"
+    found = dcsm(fcn, photo, params.dcsm, side)
+    classes = Image.open(out / "a_classes.png")
+    assert np.array_equal(np.asarray(classes), found.labels)
+    assert classes.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+    names = [fcn.classes[target] for target in found.targets]
+    assert capsys.readouterr().out == f"a.png: {', '.join(names)}\n"
 
 
 def test_files_in_the_way_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,51 +137,67 @@ def test_files_in_the_way_are_one_sentence(tmp_path: Path, capsys: pytest.Captur
     assert len(lines) == 1 and lines[0].startswith(f"{tmp_path / 'o'}"), lines
 
 
-@pytest.mark.parametrize("words", ["segment cam1 a.png --out o --batch 0", "evaluate rcam --data d --images -3"])
+TOO_FEW = ["segment cam1 a.png --out o --batch 0", "evaluate rcam --data d --images -3"]
+
+
+@pytest.mark.parametrize("words", TOO_FEW)
 def test_counts_start_at_one(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(words.split())
     assert "must be at least 1" in capsys.readouterr().err
 
 
-def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
+        shapes: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     """The notebook starts from the raw maps of the stage dcsm_maps, the command from a photograph."""
     from lib.data.dataset import Dataset
-    from lib.papers.dcsm import maps as dcsm_maps, tables as dcsm_tables
+    from lib.papers.dcsm import maps, tables
     from lib.papers.dcsm.settings import MapsImages, MapsRun
     from lib.params import load_params
 
-    monkeypatch.setattr("lib.methods.BUILD", build)
-    assert main(["evaluate", "dcsm", "--data", str(shapes), "--tier", "smoke", "--images", "2", "--json", str(tmp_path / "scores.json")]) == 0
+    monkeypatch.setattr("lib.papers.dcsm.use.BUILD", build)
+    scores = tmp_path / "scores.json"
+    options = ["--tier", "smoke", "--images", "2", "--json", str(scores)]
+    assert main(["evaluate", "dcsm", "--data", str(shapes), *options]) == 0
     assert capsys.readouterr().out.startswith("efficientnet_lite0 on 2 images\ndcsm_no_crf ")
-    found = json.loads((tmp_path / "scores.json").read_text())
+    found = json.loads(scores.read_text())
     assert (found["method"], found["network"], found["images"]) == ("dcsm", "efficientnet_lite0", 2)
 
-    params, dataset, folder = load_params(), Dataset(shapes), tmp_path / "maps"
-    run = MapsRun("shapes", params.tier["smoke"].dcsm_maps.side, {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)})
-    dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, [])
-    split = dcsm_tables.open_split(dataset, folder / "efficientnet_lite0")
-    scored = dcsm_tables.score_rows(split.items, dcsm_tables.main_rows(params.dcsm), split, "as in the notebook")
-    rows, _ = dcsm_tables.table(scored, split.items, dataset.classes, [], params.bootstrap.samples, params.bootstrap.level, params.seed)
-    assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]   # Simonyan's maps are another method
+    params = load_params()
+    dataset = Dataset(shapes)
+    folder = tmp_path / "maps"
+    images = {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)}
+    run = MapsRun(side=params.tier["smoke"].dcsm_maps.side, networks=images, dataset="shapes")
+    maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, {})
+    split = tables.open_split(dataset, folder / "efficientnet_lite0")
+    scored = tables.score_rows(split.items, tables.main_rows(params.dcsm), split, "as in the notebook")
+    rows, _ = tables.table(scored, split.items, dataset.classes, [], params.chance)
+    # Simonyan's maps are another method.
+    assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]
     assert all(found["results"][row] == rows[row] for row in found["results"])
 
 
 @pytest.mark.parametrize("words, says", [
-    ("segment dcsm photo.png --out o --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
+    ("segment dcsm photo.png --out o --tier smoek",
+     '--tier: there is no tier "smoek"; did you mean "smoke"?'),
     ("evaluate dcsm --data {data} --tier smoek", '--tier: there is no tier "smoek"; did you mean "smoke"?'),
-    ("segment dcsm photo.png --out o --tier smoke", "smoke/dcsm_train/efficientnet_lite0/weights.safetensors: there are no such weights; train"),
-    ("segment dcsm photo.png --out o --network vgg16_conv", "collage/dcsm_train/vgg16_conv/weights.safetensors: there are no such weights"),
+    ("segment dcsm photo.png --out o --tier smoke",
+     "smoke/dcsm_train/efficientnet_lite0/weights.safetensors: there are no such weights; train"),
+    ("segment dcsm photo.png --out o --network vgg16_conv",
+     "collage/dcsm_train/vgg16_conv/weights.safetensors: there are no such weights"),
     ("segment dcsm photo.png --out o --weights w.safetensors", "w.safetensors: there are no such weights"),
-    ("evaluate dcsm --data {data} --weights photo.png", "photo.png: damaged, or not the weights of a multi-label network"),
-    ("evaluate dcsm --data {data} --weights {weights}", "/squares: its classes are not those that the network was trained on; give --weights"),
+    ("evaluate dcsm --data {data} --weights photo.png",
+     "photo.png: damaged, or not the weights of a multi-label network"),
+    ("evaluate dcsm --data {data} --weights {weights}",
+     "/squares: its classes are not those that the network was trained on; give --weights"),
     ("evaluate dcsm --data {data} --split val", "val"),
     ("evaluate dcsn --data {data}", 'evaluate: there is no method "dcsn"; did you mean "dcsm"?')])
-def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, dataset: Path, build: Path, tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_dcsm_cannot_start_from_is_one_sentence(
+        words: str, says: str, dataset: Path, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lib.methods.BUILD", tmp_path / "nothing is trained")
+    monkeypatch.setattr("lib.papers.dcsm.use.BUILD", tmp_path / "nothing is trained")
     Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
     assert main(words.format(data=dataset, weights=build / TRAINED).split()) == 1
     lines = capsys.readouterr().err.strip().splitlines()
@@ -172,25 +207,31 @@ def test_what_dcsm_cannot_start_from_is_one_sentence(words: str, says: str, data
 
 @pytest.mark.parametrize("words, shown", [
     ([], ["segment dcsm photos/", "evaluate rcam --data", "data check", "examples:"]),
-    (["segment"], ["dcsm, iam, prm, rcam, rcam_box", "--tier TIER", "--weights WEIGHTS", "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
-    (["evaluate"], ["dcsm (its table 6)", "--tier TIER", "--weights WEIGHTS", "--json JSON", "--split SPLIT", "95 % interval"]),
+    (["segment"], ["rcam, rcam_box, dcsm, csoa, prm, iam", "--tier TIER", "--weights WEIGHTS",
+                   "--network NETWORK", "--threshold THRESHOLD", "--batch BATCH"]),
+    (["evaluate"], ["rcam, rcam_box, dcsm, csoa, iam", "--tier TIER", "--weights WEIGHTS", "--json JSON",
+                    "--split SPLIT", "95 % interval"]),
     (["data"], ["check", "collage", "mirror", "official"]),
     (["data", "collage"], ["--train TRAIN", "--seed SEED", "--single", "15 to 60 % of it"])])
-def test_help_names_every_option(words: list[str], shown: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_option(words: list[str], shown: list[str], monkeypatch: pytest.MonkeyPatch,
+                                 capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "200")   # no line is broken
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
     text = capsys.readouterr().out
     assert ended.value.code == 0 and all(part in text for part in shown), text
-    assert all(method in text for method in STEPS) or words != ["segment"]
+    assert all(method in text for method in segments()) or words != ["segment"]
 
 
 @pytest.mark.parametrize("words, single", [("", False), (" --single", True)])
-def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: Path,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
     monkeypatch.setattr("lib.data.collage.compose.build_collage", lambda *args: calls.append(args))
     assert main(f"data collage {dataset} --train 3 --val 2 --test 1 --seed 5{words}".split()) == 0
-    assert [(folder, *rest) for folder, _, *rest in calls] == [(dataset, 5, {"train": 3, "val": 2, "test": 1}, single)]
+    (folder, _, seed, images, composed_single), = calls
+    assert (folder, seed, composed_single) == (dataset, 5, single)
+    assert images == {"train": 3, "val": 2, "test": 1}
 
 
 @pytest.mark.parametrize("words, says", [
@@ -203,15 +244,17 @@ def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: P
     ("data mirror vocc x --source y", 'did you mean "voc"'),
     ("data check x", "not a dataset folder"),
 ])
-def test_one_sentence_and_exit_status_1(words: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_sentence_and_exit_status_1(
+        words: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and says in lines[0]
 
 
-def test_a_flipped_byte_is_named_and_nothing_computed(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flipped_byte_is_named_and_nothing_computed(dataset: Path,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
     path = dataset / "images" / "1.png"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -221,7 +264,8 @@ def test_a_flipped_byte_is_named_and_nothing_computed(dataset: Path, capsys: pyt
     assert "images/1.png" in error and "damaged" in error
 
 
-def test_an_empty_folder_and_two_photographs_of_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder_and_two_photographs_of_one_name(tmp_path: Path,
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", "rcam", str(tmp_path), "--out", str(tmp_path / "o")]) == 1
     assert "holds no image" in capsys.readouterr().err
     for name in ("a.png", "a.jpg"):

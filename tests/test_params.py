@@ -1,14 +1,13 @@
 """params.yaml is checked completely before anything starts: each fault names its key and the way out."""
-from dataclasses import dataclass, field
+
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import yaml
 from edited_params import DELETED, PARSED, edited
 
-from lib.base.problem import Problem, nearest
-from lib.base.strict import bounded, build
+from lib.base.problem import Problem
 from lib.params import NOTEBOOKS, TIERS, load_params
 
 
@@ -16,32 +15,43 @@ def test_shipped_parameters_are_valid() -> None:
     params = load_params()
     assert set(params.tier) == set(TIERS)
     assert set(params.tiers) <= set(TIERS)
-    assert {"rcam", "rcam_scales", "rcam_constants"} <= set(NOTEBOOKS) and not {"data", "dcsm_train", "dcsm_maps", "csoa_train"} & set(NOTEBOOKS)
+    assert {"rcam", "rcam_scales", "rcam_constants"} <= set(NOTEBOOKS) and not {
+        "data",
+        "dcsm_train",
+        "dcsm_maps",
+        "csoa_train",
+    } & set(NOTEBOOKS)
     assert params.rcam.sizes == (224, 448) and params.rcam.guide_stride == 8
-    assert type(params.rcam.eps) is float and type(params.rcam.crf.bilateral) is float   # written as whole numbers too
+    assert (
+        type(params.rcam.eps) is float and type(params.rcam.crf.bilateral) is float
+    )  # written as whole numbers too
     assert params.rcam_scales.sizes[2] == (224, 448)
-    assert params.tier["smoke"].data == PARSED["tier"]["smoke"]["data"] and set(params.tier["smoke"].data["collage"]) == {"train", "val", "test"}
+    assert params.tier["smoke"].data == PARSED["tier"]["smoke"]["data"] and set(
+        params.tier["smoke"].data["collage"]
+    ) == {"train", "val", "test"}
     assert all(list(params.tier[tier].data) == ["collage", "collage_single"] for tier in ("smoke", "collage"))
     assert params.tier["smoke"].rcam.images is None and params.tier["smoke"].rcam.box_images == 2
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_shipped_trainings_can_start(tier: str) -> None:
-    """Each ratio range is a range, views come with a frozen part, and something is trained at all."""
-    block = load_params().tier[tier]
-    assert block.dcsm_train.dataset in block.data and block.dcsm_train.networks
-    for settings in block.dcsm_train.networks.values():
-        low, high = settings.ratios
-        assert low <= 1 <= high and (settings.frozen or not settings.views) and settings.head_epochs + settings.epochs > 0
-        assert type(settings.rate) is type(settings.head_rate) is type(settings.weight_decay) is float
-
-
-@pytest.mark.parametrize("key, value", [
-    ("rcam.window", "diameter"), ("rcam.window", 5), ("rcam.eps", 1), ("rcam.eps", "1e-3"), ("rcam.max_lag", 1.0), ("tiers", ["smoke", "collage"]),
-    ("seed", 0), ("bootstrap.samples", 100), ("tier.smoke.rcam.images", None), ("tier.smoke.rcam.images", 1),
-    ("tier.paper.data.voc2012", {"source": "VOC", "sbd": "SBD"}), ("tier.paper", DELETED)])
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("rcam.window", "diameter"),
+        ("rcam.window", 5),
+        ("rcam.eps", 1),
+        ("rcam.eps", "1e-3"),
+        ("rcam.max_lag", 1.0),
+        ("tiers", ["smoke", "collage"]),
+        ("seed", 0),
+        ("bootstrap.samples", 100),
+        ("tier.smoke.rcam.images", None),
+        ("tier.smoke.rcam.images", 1),
+        ("tier.paper.data.voc2012", {"source": "VOC", "sbd": "SBD"}),
+        ("tier.paper", DELETED),
+    ],
+)
 def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
-    if (key, value) == ("tier.paper", DELETED):   # a tier that is not active may be left out
+    if (key, value) == ("tier.paper", DELETED):  # a tier that is not active may be left out
         path = edited(tmp_path, "tiers", ["smoke"])
         raw = yaml.safe_load(path.read_text())
         del raw["tier"]["paper"]
@@ -51,157 +61,189 @@ def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
     load_params(path)
 
 
-TRAINED = {tier: next(iter(PARSED["tier"][tier]["dcsm_train"]["networks"])) for tier in TIERS}
-WIDE = PARSED["tier"]["smoke"]["dcsm_train"]["networks"][TRAINED["smoke"]]
-
-
-EVERYWHERE = [
-    ("dataset_", "x", '{where}.dataset_: there is no such parameter; did you mean "dataset"?'),
-    ("networks.{net}.epoch", 1, '{where}.networks.{net}.epoch: there is no such parameter; did you mean "epochs"?'),
-    ("networks.vgg16_con", WIDE, '{where}: there is no network "vgg16_con"; did you mean "vgg16_conv"?'),
-    ("dataset", "msra_b", '{where}: there is no data set "msra_b" in this tier'),
-]
-ONCE = [
-    # an unknown key, at every depth
-    ("network", {}, '{where}.network: there is no such parameter; did you mean "networks"?'),
-    ("networks.{net}.head_rates", 1, '{where}.networks.{net}.head_rates: there is no such parameter; did you mean "head_rate"?'),
-    ("networks.{net}.quux", 1, "{where}.networks.{net}.quux: there is no such parameter (known: side, ratios, batch"),
-    # a wrong type or choice, out of range
-    ("networks.{net}", 3, "{where}.networks.{net}: must be a mapping with the keys side, ratios"),
-    ("networks", [1], "{where}.networks: must be a mapping, not [1]"),
-    ("networks.{net}.side", "224", '{where}.networks.{net}.side: must be a whole number, not "224"'),
-    ("networks.{net}.side", 63, "{where}.networks.{net}.side: 63 is out of range, it must be between 64 and 2048"),
-    ("networks.{net}.ratios", [0.7, 4.5], "{where}.networks.{net}.ratios[1]: 4.5 is out of range, it must be between 0.1 and 4"),
-    ("networks.{net}.ratios", 1.0, "{where}.networks.{net}.ratios: must be a list with at least one entry, not 1.0"),
-    ("networks.{net}.batch", 0, "{where}.networks.{net}.batch: 0 is out of range"),
-    ("networks.{net}.dropout", 1, "{where}.networks.{net}.dropout: 1.0 is out of range, it must be between 0 and 0.95"),
-    ("networks.{net}.frozen", 23, "{where}.networks.{net}.frozen: must be a word, not 23"),
-    ("networks.{net}.views", True, "{where}.networks.{net}.views: must be a whole number, not True"),
-    ("networks.{net}.optimiser", "adam", '{where}.networks.{net}.optimiser: "adam" is not a choice; did you mean "adamw"?'),
-    ("networks.{net}.epochs", -1, "{where}.networks.{net}.epochs: -1 is out of range"),
-    ("networks.{net}.rate", 0, "{where}.networks.{net}.rate: 0.0 is out of range"),
-    # missing
-    ("dataset", DELETED, "{where}.dataset: the parameter is missing"),
-    ("networks.{net}.weight_decay", DELETED, "{where}.networks.{net}.weight_decay: the parameter is missing"),
-    ("dataset", "", '{where}: there is no data set "" in this tier'),
-]
-
-
-@pytest.mark.parametrize("tier, key, value, words", [*((tier, *fault) for tier in TIERS for fault in EVERYWHERE), *(("smoke", *fault) for fault in ONCE)])
-def test_faults_of_trainings(tmp_path: Path, tier: str, key: str, value: Any, words: str) -> None:
-    names = {"where": f"tier.{tier}.dcsm_train", "net": TRAINED[tier]}
-    with pytest.raises(Problem) as caught:
-        load_params(edited(tmp_path, f"tier.{tier}.dcsm_train.{key.format(**names)}", value))
-    assert str(caught.value).startswith(words.format(**names)) and "\n" not in str(caught.value), str(caught.value)
-
-
-@pytest.mark.parametrize("tier, dataset, near", [
-    ("smoke", "voc", "known: collage"), ("collage", "colage", 'did you mean "collage"?'), ("mirror", "collage", "known: voc, pascal_s"),
-    ("mirror", "voc2012", 'did you mean "voc"?'), ("paper", "voc", 'did you mean "voc2012"?')])
-def test_a_training_s_data_set_is_the_tier_s(tmp_path: Path, tier: str, dataset: str, near: str) -> None:
-    with pytest.raises(Problem, match=f'^tier.{tier}.dcsm_train: there is no data set "{dataset}" in this tier') as caught:
-        load_params(edited(tmp_path, f"tier.{tier}.dcsm_train.dataset", dataset))
-    assert near in str(caught.value)
-
-
-@pytest.mark.parametrize("key, value, words", [
-    ("networks", {}, ".networks: must name at least one network (known: efficientnet_lite0, "),
-    ("networks.{net}.ratios", [1.0], ".networks.{net}.ratios: [1.0] must be a pair"),
-    ("networks.{net}.ratios", [1.4, 0.7], ".networks.{net}.ratios: [1.4, 0.7] must be a pair, the lowest and the highest"),
-    ("networks.{net}.ratios", [0.7, 1.0, 1.4], ".networks.{net}.ratios: [0.7, 1.0, 1.4] must be a pair"),
-    ("networks.{net}.views", 2, '.networks.{net}.views: only what a frozen part has seen can be cached; name its last module as "frozen"')])
-def test_trainings_that_cannot_start_are_refused_early(tmp_path: Path, key: str, value: Any, words: str) -> None:
-    net = TRAINED["smoke"]
-    with pytest.raises(Problem) as caught:
-        load_params(edited(tmp_path, f"tier.smoke.dcsm_train.{key.format(net=net)}", value))
-    assert str(caught.value).startswith("tier.smoke.dcsm_train" + words.format(net=net)) and "\n" not in str(caught.value)
-
-
-def test_one_ratio_is_a_range_too(tmp_path: Path) -> None:
-    load_params(edited(tmp_path, f"tier.smoke.dcsm_train.networks.{TRAINED['smoke']}.ratios", [1, 1]))
-
-
-@pytest.mark.parametrize("key, value, words", [
-    # an unknown key, at every depth
-    ("sed", 1, ['sed: there is no such parameter; did you mean "seed"?']),
-    ("teirs", ["smoke"], ['teirs: there is no such parameter; did you mean "tiers"?']),
-    ("quux", 1, ["quux: there is no such parameter (known: tiers, seed, mirror"]),
-    ("rcam.epsilon", 0.1, ['rcam.epsilon: there is no such parameter; did you mean "eps"?']),
-    ("rcam.crf.iteration", 3, ['rcam.crf.iteration: there is no such parameter; did you mean "iterations"?']),
-    ("rcam_scales.radius", [1], ['rcam_scales.radius: there is no such parameter; did you mean "radii"?']),
-    ("tier.smoke.rcam.network", ["x"], ['tier.smoke.rcam.network: there is no such parameter; did you mean "networks"?']),
-    ("tier.smoke.rcam_scale", {}, ['tier.smoke.rcam_scale: there is no such parameter; did you mean "rcam_scales"?']),
-    ("tier.smoke.data.collage.tests", 3, ['tier.smoke.data.collage.tests: there is no such option; did you mean "test"?']),
-    ("tier.smoke.data.collage_single.tests", 3, ['tier.smoke.data.collage_single.tests: there is no such option; did you mean "test"?']),
-    ("tier.mirror.data.voc.sources", "x", ['tier.mirror.data.voc.sources: there is no such option; did you mean "source"?']),
-    # a wrong type
-    ("seed", "one", ['seed: must be a whole number, not "one"']),
-    ("seed", 0.5, ["seed: must be a whole number, not 0.5"]),
-    ("seed", None, ["seed: must be a whole number, not empty"]),
-    ("mirror", 7, ["mirror: must be a word, not 7"]),
-    ("rcam.eps", "small", ['rcam.eps: must be a number, not "small"']),
-    ("rcam.eps", "0.1", ['rcam.eps: must be a number, not "0.1"']),
-    ("rcam.eps", "1e3", ["rcam.eps: 1000.0 is out of range"]),
-    ("rcam.sizes", 224, ["rcam.sizes: must be a list with at least one entry, not 224"]),
-    ("rcam.sizes", [], ["rcam.sizes: must be a list with at least one entry, not empty"]),
-    ("rcam.sizes", [224, "448"], ['rcam.sizes[1]: must be a whole number, not "448"']),
-    ("rcam.crf", 3, ["rcam.crf: must be a mapping with the keys theta_alpha, ", "not 3"]),
-    ("tiers", "smoke", ['tiers: must be a list with at least one entry, not "smoke"']),
-    ("tiers", [], ["tiers: must be a list with at least one entry, not empty"]),
-    ("tier", [1], ["tier: must be a mapping, not [1]"]),
-    ("rcam_scales.sizes", [[224], 448], ["rcam_scales.sizes[1]: must be a list with at least one entry, not 448"]),
-    ("tier.smoke.rcam.images", "all", ['tier.smoke.rcam.images: must be a whole number, not "all"']),
-    ("tier.smoke.data.collage.val", "4", ['tier.smoke.data.collage.val: must be a whole number, not "4"']),
-    ("tier.paper.data.ft.source", 3, ["tier.paper.data.ft.source: must be a word, not 3"]),
-    # true and false are no numbers, although Python thinks so
-    ("seed", True, ["seed: must be a whole number, not True"]),
-    ("rcam.eps", True, ["rcam.eps: must be a number, not True"]),
-    ("rcam.lag_components", True, ['rcam.lag_components: "True" is not a choice (known: 1, 3)']),
-    ("tier.smoke.rcam.batch", False, ["tier.smoke.rcam.batch: must be a whole number, not False"]),
-    ("tier.smoke.data.collage.train", True, ["tier.smoke.data.collage.train: must be "]),
-    # a choice, which must also be of the right type
-    ("rcam.guide_stride", 7, ['rcam.guide_stride: "7" is not a choice (known: 2, 4, 8, 16)']),
-    ("rcam.guide_stride", 8.0, ['rcam.guide_stride: "8.0" is not a choice']),
-    ("rcam.window", "diametre", ['rcam.window: "diametre" is not a choice; did you mean "diameter"?']),
-    ("rcam.googlenet_tail", "dilate", ['rcam.googlenet_tail: "dilate" is not a choice; did you mean "dilated"?']),
-    ("rcam_constants.tails", ["dilated", "undelated"], ['rcam_constants.tails[1]: "undelated" is not a choice; did you mean "undilated"?']),
-    # out of range
-    ("seed", -1, ["seed: -1 is out of range, it must be between 0 and 2147483648"]),
-    ("bootstrap.samples", 99, ["bootstrap.samples: 99 is out of range, it must be between 100 and 100000"]),
-    ("bootstrap.level", 95, ["bootstrap.level: 95.0 is out of range, it must be between 0.5 and 0.999"]),
-    ("rcam.window", 0, ["rcam.window: 0 is out of range, it must be between 1 and 64"]),
-    ("rcam.eps", float("nan"), ["rcam.eps: nan is out of range"]),
-    ("rcam.eps", float("inf"), ["rcam.eps: inf is out of range"]),
-    ("rcam.boxes.overlap", 1.5, ["rcam.boxes.overlap: 1.5 is out of range, it must be between 0 and 1"]),
-    ("rcam_scales.radii", [1, 65], ["rcam_scales.radii[1]: 65 is out of range"]),
-    ("rcam_scales.sizes", [[224], [448, 3]], ["rcam_scales.sizes[1][1]: 3 is out of range, it must be between 64 and 2048"]),
-    ("rcam_constants.weights", [[1, 1, 1]], ["rcam_constants.weights: [1.0, 1.0, 1.0] must be a pair"]),
-    ("tier.smoke.rcam.images", 0, ["tier.smoke.rcam.images: 0 is out of range, it must be at least 1"]),
-    ("tier.collage.data.collage_single.test", 0, ["tier.collage.data.collage_single.test: 0 is out of range, it must be between 1 and 100000"]),
-    ("tier.smoke.data.collage.test", 0, ["tier.smoke.data.collage.test: 0 is out of range, it must be between 1 and 100000"]),
-    # data sets, networks and tiers that are not known
-    ("tier.smoke.data.colage", {}, ['tier.smoke.data: there is no data set "colage"; did you mean "collage"?']),
-    ("tier.smoke.data.collage_singel", {}, ['tier.smoke.data: there is no data set "collage_singel"; did you mean "collage_single"?']),
-    ("tier.mirror.data.collage_single", {}, ['tier.mirror.data: there is no data set "collage_single"']),
-    ("tier.mirror.data.pascals", {}, ['tier.mirror.data: there is no data set "pascals"; did you mean "pascal_s"?']),
-    ("tier.paper.data.voc", {}, ['tier.paper.data: there is no data set "voc"; did you mean "voc2012"?']),
-    ("tier.smoke.rcam.datasets", ["colage"], ['tier.smoke.rcam: there is no data set "colage" in this tier; did you mean "collage"?']),
-    ("tier.mirror.rcam_scales.dataset", "pascal", ['tier.mirror.rcam_scales: there is no data set "pascal" in this tier; did you mean "pascal_s"?']),
-    ("tier.smoke.rcam.networks", ["efficientnet"], ['tier.smoke.rcam: there is no network "efficientnet"; did you mean "efficientnet_lite0"?']),
-    ("tier.smoke.rcam_scales.network", "googlenet_bvcl",
-     ['tier.smoke.rcam_scales: there is no network "googlenet_bvcl"; did you mean "googlenet_bvlc"?']),
-    ("tiers", ["smokee"], ['tiers: there is no tier "smokee"; did you mean "smoke"?']),
-    ("tier.colage", PARSED["tier"]["smoke"], ['there is no tier "colage"; did you mean "collage"?']),
-    # missing keys
-    ("seed", DELETED, ["seed: the parameter is missing"]),
-    ("tier", DELETED, ["tier: the parameter is missing"]),
-    ("rcam.crf.spatial", DELETED, ["rcam.crf.spatial: the parameter is missing"]),
-    ("tier.smoke.rcam_constants", DELETED, ["tier.smoke.rcam_constants: the parameter is missing"]),
-    ("tier.collage.data.collage_single.val", DELETED,
-     ["tier.collage.data.collage_single.val: the parameter is missing; every split needs its number of images"]),
-    ("tier.smoke.data.collage.val", DELETED, ["tier.smoke.data.collage.val: the parameter is missing; every split needs its number of images"]),
-])
-def test_every_fault_names_the_key_and_the_way_out(tmp_path: Path, key: str, value: Any, words: list[str]) -> None:
+@pytest.mark.parametrize(
+    "key, value, words",
+    [
+        # an unknown key, at every depth
+        ("sed", 1, ['sed: there is no such parameter; did you mean "seed"?']),
+        ("teirs", ["smoke"], ['teirs: there is no such parameter; did you mean "tiers"?']),
+        ("quux", 1, ["quux: there is no such parameter (known: tiers, seed, mirror"]),
+        ("rcam.epsilon", 0.1, ['rcam.epsilon: there is no such parameter; did you mean "eps"?']),
+        (
+            "rcam.crf.iteration",
+            3,
+            ['rcam.crf.iteration: there is no such parameter; did you mean "iterations"?'],
+        ),
+        (
+            "rcam_scales.radius",
+            [1],
+            ['rcam_scales.radius: there is no such parameter; did you mean "radii"?'],
+        ),
+        (
+            "tier.smoke.rcam.network",
+            ["x"],
+            ['tier.smoke.rcam.network: there is no such parameter; did you mean "networks"?'],
+        ),
+        (
+            "tier.smoke.rcam_scale",
+            {},
+            ['tier.smoke.rcam_scale: there is no such parameter; did you mean "rcam_scales"?'],
+        ),
+        (
+            "tier.smoke.data.collage.tests",
+            3,
+            ['tier.smoke.data.collage.tests: there is no such option; did you mean "test"?'],
+        ),
+        (
+            "tier.smoke.data.collage_single.tests",
+            3,
+            ['tier.smoke.data.collage_single.tests: there is no such option; did you mean "test"?'],
+        ),
+        (
+            "tier.mirror.data.voc.sources",
+            "x",
+            ['tier.mirror.data.voc.sources: there is no such option; did you mean "source"?'],
+        ),
+        # a wrong type
+        ("seed", "one", ['seed: must be a whole number, not "one"']),
+        ("seed", 0.5, ["seed: must be a whole number, not 0.5"]),
+        ("seed", None, ["seed: must be a whole number, not empty"]),
+        ("mirror", 7, ["mirror: must be a word, not 7"]),
+        ("rcam.eps", "small", ['rcam.eps: must be a number, not "small"']),
+        ("rcam.eps", "0.1", ['rcam.eps: must be a number, not "0.1"']),
+        ("rcam.eps", "1e3", ["rcam.eps: 1000.0 is out of range"]),
+        ("rcam.sizes", 224, ["rcam.sizes: must be a list with at least one entry, not 224"]),
+        ("rcam.sizes", [], ["rcam.sizes: must be a list with at least one entry, not empty"]),
+        ("rcam.sizes", [224, "448"], ['rcam.sizes[1]: must be a whole number, not "448"']),
+        ("rcam.crf", 3, ["rcam.crf: must be a mapping with the keys theta_alpha, ", "not 3"]),
+        ("tiers", "smoke", ['tiers: must be a list with at least one entry, not "smoke"']),
+        ("tiers", [], ["tiers: must be a list with at least one entry, not empty"]),
+        ("tier", [1], ["tier: must be a mapping, not [1]"]),
+        (
+            "rcam_scales.sizes",
+            [[224], 448],
+            ["rcam_scales.sizes[1]: must be a list with at least one entry, not 448"],
+        ),
+        ("tier.smoke.rcam.images", "all", ['tier.smoke.rcam.images: must be a whole number, not "all"']),
+        (
+            "tier.smoke.data.collage.val",
+            "4",
+            ['tier.smoke.data.collage.val: must be a whole number, not "4"'],
+        ),
+        ("tier.paper.data.ft.source", 3, ["tier.paper.data.ft.source: must be a word, not 3"]),
+        # true and false are no numbers, although Python thinks so
+        ("seed", True, ["seed: must be a whole number, not True"]),
+        ("rcam.eps", True, ["rcam.eps: must be a number, not True"]),
+        ("rcam.lag_components", True, ['rcam.lag_components: "True" is not a choice (known: 1, 3)']),
+        ("tier.smoke.rcam.batch", False, ["tier.smoke.rcam.batch: must be a whole number, not False"]),
+        ("tier.smoke.data.collage.train", True, ["tier.smoke.data.collage.train: must be "]),
+        # a choice, which must also be of the right type
+        ("rcam.guide_stride", 7, ['rcam.guide_stride: "7" is not a choice (known: 2, 4, 8, 16)']),
+        ("rcam.guide_stride", 8.0, ['rcam.guide_stride: "8.0" is not a choice']),
+        ("rcam.window", "diametre", ['rcam.window: "diametre" is not a choice; did you mean "diameter"?']),
+        (
+            "rcam.googlenet_tail",
+            "dilate",
+            ['rcam.googlenet_tail: "dilate" is not a choice; did you mean "dilated"?'],
+        ),
+        (
+            "rcam_constants.tails",
+            ["dilated", "undelated"],
+            ['rcam_constants.tails[1]: "undelated" is not a choice; did you mean "undilated"?'],
+        ),
+        # out of range
+        ("seed", -1, ["seed: -1 is out of range, it must be between 0 and 2147483648"]),
+        (
+            "bootstrap.samples",
+            99,
+            ["bootstrap.samples: 99 is out of range, it must be between 100 and 100000"],
+        ),
+        ("bootstrap.level", 95, ["bootstrap.level: 95.0 is out of range, it must be between 0.5 and 0.999"]),
+        ("rcam.window", 0, ["rcam.window: 0 is out of range, it must be between 1 and 64"]),
+        ("rcam.eps", float("nan"), ["rcam.eps: nan is out of range"]),
+        ("rcam.eps", float("inf"), ["rcam.eps: inf is out of range"]),
+        ("rcam.boxes.overlap", 1.5, ["rcam.boxes.overlap: 1.5 is out of range, it must be between 0 and 1"]),
+        ("rcam_scales.radii", [1, 65], ["rcam_scales.radii[1]: 65 is out of range"]),
+        (
+            "rcam_scales.sizes",
+            [[224], [448, 3]],
+            ["rcam_scales.sizes[1][1]: 3 is out of range, it must be between 64 and 2048"],
+        ),
+        ("rcam_constants.weights", [[1, 1, 1]], ["rcam_constants.weights: [1.0, 1.0, 1.0] must be a pair"]),
+        ("tier.smoke.rcam.images", 0, ["tier.smoke.rcam.images: 0 is out of range, it must be at least 1"]),
+        (
+            "tier.collage.data.collage_single.test",
+            0,
+            ["tier.collage.data.collage_single.test: 0 is out of range, it must be between 1 and 100000"],
+        ),
+        (
+            "tier.smoke.data.collage.test",
+            0,
+            ["tier.smoke.data.collage.test: 0 is out of range, it must be between 1 and 100000"],
+        ),
+        # data sets, networks and tiers that are not known
+        (
+            "tier.smoke.data.colage",
+            {},
+            ['tier.smoke.data: there is no data set "colage"; did you mean "collage"?'],
+        ),
+        (
+            "tier.smoke.data.collage_singel",
+            {},
+            ['tier.smoke.data: there is no data set "collage_singel"; did you mean "collage_single"?'],
+        ),
+        ("tier.mirror.data.collage_single", {}, ['tier.mirror.data: there is no data set "collage_single"']),
+        (
+            "tier.mirror.data.pascals",
+            {},
+            ['tier.mirror.data: there is no data set "pascals"; did you mean "pascal_s"?'],
+        ),
+        ("tier.paper.data.voc", {}, ['tier.paper.data: there is no data set "voc"; did you mean "voc2012"?']),
+        (
+            "tier.smoke.rcam.datasets",
+            ["colage"],
+            ['tier.smoke.rcam: there is no data set "colage" in this tier; did you mean "collage"?'],
+        ),
+        (
+            "tier.mirror.rcam_scales.dataset",
+            "pascal",
+            ['tier.mirror.rcam_scales: there is no data set "pascal" in this tier; did you mean "pascal_s"?'],
+        ),
+        (
+            "tier.smoke.rcam.networks",
+            ["efficientnet"],
+            ['tier.smoke.rcam: there is no network "efficientnet"; did you mean "efficientnet_lite0"?'],
+        ),
+        (
+            "tier.smoke.rcam_scales.network",
+            "googlenet_bvcl",
+            ['tier.smoke.rcam_scales: there is no network "googlenet_bvcl"; did you mean "googlenet_bvlc"?'],
+        ),
+        ("tiers", ["smokee"], ['tiers: there is no tier "smokee"; did you mean "smoke"?']),
+        ("tier.colage", PARSED["tier"]["smoke"], ['there is no tier "colage"; did you mean "collage"?']),
+        # missing keys
+        ("seed", DELETED, ["seed: the parameter is missing"]),
+        ("tier", DELETED, ["tier: the parameter is missing"]),
+        ("rcam.crf.spatial", DELETED, ["rcam.crf.spatial: the parameter is missing"]),
+        ("tier.smoke.rcam_constants", DELETED, ["tier.smoke.rcam_constants: the parameter is missing"]),
+        (
+            "tier.collage.data.collage_single.val",
+            DELETED,
+            [
+                "tier.collage.data.collage_single.val: the parameter is missing; "
+                "every split needs its number of images"
+            ],
+        ),
+        (
+            "tier.smoke.data.collage.val",
+            DELETED,
+            ["tier.smoke.data.collage.val: the parameter is missing; every split needs its number of images"],
+        ),
+    ],
+)
+def test_every_fault_names_the_key_and_the_way_out(
+    tmp_path: Path, key: str, value: Any, words: list[str]
+) -> None:
     with pytest.raises(Problem) as caught:
         load_params(edited(tmp_path, key, value))
     message = str(caught.value)
@@ -218,7 +260,9 @@ def test_an_active_tier_needs_a_block(tmp_path: Path) -> None:
         load_params(path)
 
 
-@pytest.mark.parametrize("content", [b"tiers: [smoke\nseed: 0\n", b"seed: \xff\xfe\n", b"seed: 0\n\tmirror: x\n"])
+@pytest.mark.parametrize(
+    "content", [b"tiers: [smoke\nseed: 0\n", b"seed: \xff\xfe\n", b"seed: 0\n\tmirror: x\n"]
+)
 def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(Problem, match="^params.yaml: cannot be read as YAML"):
@@ -235,42 +279,3 @@ def test_a_file_without_parameters_is_a_problem(tmp_path: Path, content: str) ->
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(Problem, match=r"^params.yaml: must be a mapping with the keys tiers, seed"):
         load_params(tmp_path / "params.yaml")
-
-
-@dataclass(frozen=True)
-class Inner:
-    count: int = bounded(1, 3)
-    kind: Literal["a", "b"] | None = bounded()
-    weights: tuple[float, ...] = bounded(0, 1)
-
-
-@dataclass(frozen=True)
-class Outer:
-    inner: list[Inner]
-    named: dict[str, int]
-    optional: str = field(default="kept")
-
-
-def test_build_gives_exactly_the_declared_types() -> None:
-    built = build(Outer, {"inner": [{"count": 2, "kind": None, "weights": [0, 1]}], "named": {1: 5}}, "")
-    assert built == Outer([Inner(2, None, (0.0, 1.0))], {"1": 5}, "kept")
-    assert all(type(w) is float for w in built.inner[0].weights)
-
-
-@pytest.mark.parametrize("value, words", [
-    ({"inner": [{"count": 4, "kind": "a", "weights": [0]}], "named": {}}, "top.inner[0].count: 4 is out of range"),
-    ({"inner": [{"count": 1, "kind": "c", "weights": [0]}], "named": {}}, 'top.inner[0].kind: "c" is not a choice (known: a, b)'),
-    ({"inner": [{"count": 1, "kind": "a", "weights": [0, 2]}], "named": {}}, "top.inner[0].weights[1]: 2.0 is out of range"),
-    ({"inner": [{"count": 1, "kind": "a", "weights": [0]}], "named": {"x": "y"}}, 'top.named.x: must be a whole number, not "y"'),
-    ({"inner": [7], "named": {}}, "top.inner[0]: must be a mapping with the keys count, kind, weights, not 7"),
-])
-def test_build_says_where(value: Any, words: str) -> None:
-    with pytest.raises(Problem) as caught:
-        build(Outer, value, "top")
-    assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("word, known, hint", [
-    ("seeds", ["seed", "tiers"], '; did you mean "seed"?'), (7, [2, 4], " (known: 2, 4)"), ("x", [], " (known: none)")])
-def test_nearest(word: Any, known: list[Any], hint: str) -> None:
-    assert nearest(word, known) == hint

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lib.base.problem import Problem
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "data"
 BUILD = ROOT / "build"
 REPORTS = ROOT / "reports"

@@ -1,4 +1,4 @@
-"""What is asked of a method and what it answers; the same for every paper's `use.py`, the command line and the comparison."""
+"""What is asked of a method and what it answers: for every `use.py`, the command line and the comparison."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The scores of a method on a data set: `rows` is {row: {metric: interval}}; `note` says what was left out."""
+    """The scores of a method on a data set.
+
+    rows   {row: {metric: interval}}
+    note   what was left out
+    """
     network: str
     images: int
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)

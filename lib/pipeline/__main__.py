@@ -6,15 +6,16 @@ import sys
 from lib.base.problem import exit_status
 from lib.params import STAGES
 
-# Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh pages of 4 KiB, one fault
-# each, can cost more than the arithmetic.
+# Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh
+# pages of 4 KiB, one fault each, can cost more than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+INTERRUPTED = "Interrupted; what was finished is kept, another call goes on from there."
 
 
 def main(words: list[str] | None = None) -> int:
     """Run the stage that the words name; the exit status."""
     args = _parser().parse_args(words)
-    return exit_status(lambda: _dispatch(args), "Interrupted; what was finished is kept, another call goes on from there.")
+    return exit_status(lambda: _dispatch(args), INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,8 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("notebook")
     run.add_argument("tier")
     stale = stages.add_parser("stale", help="what is older than the code, and why")
-    stale.add_argument("tiers", nargs="*", help="without any, those that are active and those with committed results")
-    repro = stages.add_parser("repro", help="check, run what is not up to date, compare with the committed results")
+    stale.add_argument("tiers", nargs="*", help="without any, those that are active and those with results")
+    repro = stages.add_parser("repro", help="run what is not up to date, compare with the committed results")
     repro.add_argument("--tier", action="append", default=[], dest="tiers")
     repro.add_argument("--mirror")
     return parser

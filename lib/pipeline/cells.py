@@ -1,11 +1,14 @@
 """The code cells of a notebook as Python: what they say, whatever their comments and formatting."""
 import ast
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from lib.base.problem import Problem
 from lib.pipeline.names import IMPORTS, modules_of
+
+MAGIC = ("%", "!")   # what begins a line that is IPython's own
 
 
 def cells_of(text: bytes, name: str) -> list[dict[str, Any]]:
@@ -27,6 +30,10 @@ class Cell:
         tags = [tag for tag in cell.get("metadata", {}).get("tags", ()) if tag == "parameters"]
         self.text = "\n".join([*magic, hidden, *tags])
 
+    def trees(self) -> list[str]:
+        """What it says, as text to compare."""
+        return [ast.dump(statement) for statement in self.body]
+
     def statements(self) -> list[ast.stmt]:
         """All but plain imports from `lib`, which matter by what is named of them."""
         return [each for each in self.body if not (isinstance(each, IMPORTS) and modules_of(each, ""))]
@@ -35,15 +42,14 @@ class Cell:
 def same_cell(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two code cells run the same code: comments and formatting do not matter."""
     first, second = Cell(one), Cell(other)
-    return first.text == second.text and [ast.dump(each) for each in first.body] == [ast.dump(each) for each in second.body]
+    return first.text == second.text and first.trees() == second.trees()
 
 
 def _read_cell(source: str) -> tuple[list[ast.stmt], list[str]]:
     """Statements, and the lines that are IPython's own; of a cell that is no Python, all of its text."""
-    lines = source.split("\n")
-    magic = [line.strip() for line in lines if line.lstrip().startswith(("%", "!"))]
-    plain = [line[:len(line) - len(line.lstrip())] + "pass" if line.strip() in magic else line for line in lines]
-    for text, left in ((source, []), ("\n".join(plain), magic)):
+    magic = [line.strip() for line in source.split("\n") if line.lstrip().startswith(MAGIC)]
+    plain = re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+    for text, left in ((source, []), (plain, magic)):
         try:
             return ast.parse(text).body, left
         except SyntaxError:

@@ -1,8 +1,9 @@
-"""Which code a stage runs, definition by definition: what decides whether its results are older than the code.
+"""Which code a stage runs, definition by definition: it decides whether results are older than the code.
 
-From the code cells of a notebook, or from a function, every definition of `lib` is followed that they name, and from there all
-that those name. A definition is known by its name and by a digest of its syntax tree: comments, docstrings, annotations, moving it
-to another module and renaming a module change nothing. Where it cannot be told which part of a module is used, all of it counts.
+From the code cells of a notebook, or from a function, every definition of `lib` is followed that they name,
+and from there all that those name. A definition is known by its name and by a digest of its syntax tree:
+comments, docstrings, annotations, moving it to another module and renaming a module change nothing. Where it
+cannot be told which part of a module is used, all of it counts.
 """
 import ast
 from collections import defaultdict
@@ -14,28 +15,29 @@ from lib.pipeline.library import BY_VALUE, Library, files_here
 from lib.pipeline.names import IMPORTS, Link, Module
 from lib.pipeline.syntax import Piece, Writer, hashed
 
-Code = dict[str, str | list[str]]   # name of a definition -> its digest; several where definitions share the name
+Code = dict[str, str | list[str]]   # name of a definition -> its digest; several where others share the name
 
 
 def code_of(*entries: Callable | str, library: Library | None = None) -> Code:
     """Every definition that the entries reach, by name, with its digest.
 
-    An entry is a function of `lib`, its name as in `lib.papers.rcam.method:rcam`, or the path of a notebook as in `notebooks/rcam.ipynb`.
+    An entry is a function of `lib`, its name as in `lib.papers.rcam.method:rcam`, or the path of a notebook as in
+    `notebooks/rcam.ipynb`.
     """
     library = library or Library(files_here())
-    reach = _Reach(library)
+    reach = Reach(library)
     for entry in entries:
         reach.enter(entry if isinstance(entry, str) else f"{entry.__module__}:{entry.__qualname__}")
     return reach.code()
 
 
-class _Reach:
+class Reach:
     """What has been reached from the entries so far."""
 
     def __init__(self, library: Library) -> None:
         self.library = library
         self.definitions: dict[Link, list[Piece]] = {}
-        self.loose: dict[str, list[Piece]] = defaultdict(list)   # cells, effects and main blocks, by what they are called
+        self.loose: dict[str, list[Piece]] = defaultdict(list)   # cells, effects and main blocks, by kind
         self.yaml: dict[str, str] = {}                           # path -> digest
         self.touched: set[str] = set()
         self.run: set[str] = set()
@@ -47,7 +49,7 @@ class _Reach:
         if entry.endswith(".ipynb"):
             self._enter_notebook(entry)
         elif not self.library.is_module(module) or not self.library.named(module, name):
-            raise Problem(f"{entry}: there is no such function, so the code that it runs cannot be told; name one that is there.")
+            raise Problem(f"{entry}: there is no such function whose code could be told; correct the name.")
         else:
             self.waiting += self.library.named(module, name)
         while self.waiting:
@@ -66,10 +68,10 @@ class _Reach:
             found[name] += [self._digest(piece, shared) for piece in pieces]
         for path, digest in self.yaml.items():
             found[path.rpartition("/")[2]].append(digest)
-        return {name: found[name][0] if len(found[name]) == 1 else sorted(found[name]) for name in sorted(found)}
+        return {name: _one_or_several(digests) for name, digests in sorted(found.items())}
 
     def _digest(self, piece: Piece, shared: set[Link]) -> str:
-        """A piece's own digest; where it names one of several definitions of a name, that of the one it means belongs to it."""
+        """A piece's own digest; with that of the definition it means where several have the name it says."""
         meant = [link for link in piece.links if link in shared or link.name is None]
         if not meant:
             return piece.digest
@@ -96,9 +98,10 @@ class _Reach:
             self._follow(piece, link.module)
 
     def _all_of(self, module: str) -> list[Link]:
-        """Everything that a module defines or passes on; modules that it imports are not taken whole with it."""
+        """Everything that a module defines or passes on; modules that it imports are not taken whole."""
         source = self.library.module(module)
-        links = [link for name in (*source.definitions, *source.links) for link in self.library.named(module, name)]
+        names = [*source.definitions, *source.links]
+        links = [link for name in names for link in self.library.named(module, name)]
         return [link for link in dict.fromkeys(links) if link.ours and link.name]
 
     def _follow(self, piece: Piece, module: str) -> None:
@@ -112,7 +115,7 @@ class _Reach:
                 self.yaml[path] = hashed(self.library.files[path].decode("utf-8", "replace"))
 
     def _touch(self, name: str) -> None:
-        """Importing a module runs its statements, those of the packages around it, and those of the modules that it imports."""
+        """Importing a module runs its statements, and those of the packages around it and of its imports."""
         parts = name.split(".")
         for module in (".".join(parts[:length]) for length in range(1, len(parts) + 1)):
             if self.library.is_module(module) and module not in (*self.touched, *BY_VALUE):
@@ -123,7 +126,7 @@ class _Reach:
                     self._touch(imported)
 
     def _start(self, name: str) -> None:
-        """A module that is run as a process: all of it, its main block too; of a package, the module that `python -m` runs."""
+        """A module that is run as a process: all of it, its main block too; of a package its `__main__`."""
         for module in (name, f"{name}.__main__"):
             if self.library.is_module(module) and module not in self.run:
                 self.run.add(module)
@@ -143,9 +146,10 @@ class _Reach:
             raise Problem(f"{path}: there is no such notebook.")
         cells = [Cell(cell) for cell in cells_of(self.library.files[path], path)]
         notebook = Module(path, "")
-        for cell in cells:
-            for node in (each for statement in cell.body for each in ast.walk(statement) if isinstance(each, IMPORTS)):
-                notebook.take_import(node)
+        for statement in (statement for cell in cells for statement in cell.body):
+            for node in ast.walk(statement):
+                if isinstance(node, IMPORTS):
+                    notebook.take_import(node)
         self.library.add(notebook)
         for number, cell in enumerate(cells, 1):
             piece = Writer(self.library, notebook).piece(cell.statements(), cell.text)
@@ -153,3 +157,7 @@ class _Reach:
             self._follow(piece, path)
         for name in notebook.imports:
             self._touch(name)
+
+
+def _one_or_several(digests: list[str]) -> str | list[str]:
+    return digests[0] if len(digests) == 1 else sorted(digests)

@@ -1,5 +1,6 @@
 """All modules of `lib`, in a checkout or at a revision, and what a name in one of them leads to."""
 import ast
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -12,8 +13,8 @@ from lib.base.problem import Problem
 from lib.pipeline.names import Link, Module
 from lib.pipeline.syntax import Piece, Writer
 
-# Stages depend on the values that they use (the `params` of dvc.yaml), not on the modules that hold and check all of them; and
-# fingerprints on the digests, not on how those are computed.
+# Stages depend on the values that they use (the `params` of dvc.yaml), not on the modules that hold and check
+# all of them; and fingerprints on the digests, not on how those are computed.
 PIPELINE = tuple(f"lib.pipeline.{name}" for name in ("code", "library", "names", "syntax"))
 BY_VALUE = ("lib.params", "lib.params_shape", "lib.base.strict", "lib.strict", *PIPELINE)
 
@@ -41,13 +42,18 @@ class Library:
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = files
-        self.paths = {_dotted(path): path for path in files if path.startswith("lib/") and path.endswith(".py")}
+        own = [path for path in files if path.startswith("lib/") and path.endswith(".py")]
+        self.paths = {_dotted(path): path for path in own}
         self._modules: dict[str, Module] = {}
         self._pieces: dict[tuple[str, int], Piece] = {}
 
     def is_module(self, name: str) -> bool:
         """Whether a dotted name is that of a module or package of `lib`."""
         return name in self.paths
+
+    def spelt(self, pattern: str) -> list[str]:
+        """The modules whose dotted names a regular expression matches as a whole, sorted."""
+        return sorted(name for name in self.paths if re.fullmatch(pattern, name))
 
     def module(self, name: str) -> Module:
         """The top level of a module."""
@@ -67,23 +73,22 @@ class Library:
         return self._pieces[key]
 
     def named(self, module: str, name: str, seen: frozenset[Link] = frozenset()) -> list[Link]:
-        """What a name at the top level of a module stands for: definitions, however often they were passed on; nothing if unknown."""
-        link = Link(module, name)
-        if link in seen:
-            return []
+        """What a name of a module stands for, however often it was passed on; nothing if unknown."""
+        link, below = Link(module, name), f"{module}.{name}"
+        if link in seen:   # a package that imports a module of its own ends here too
+            return [Link(below)] if self.is_module(below) else []
         source, seen = self.module(module), seen | {link}
         found = [link] if name in source.definitions else []
         for given in source.links.get(name, ()):
             found += self._followed(given, seen)
         for star in source.stars if not found else ():
             found += self.named(star, name, seen) if self.is_module(star) else []
-        if not found and self.is_module(f"{module}.{name}"):
-            return [Link(f"{module}.{name}")]
-        return found
+        return found or ([Link(below)] if self.is_module(below) else [])
 
     def walk(self, links: Iterable[Link], attributes: list[str]) -> tuple[list[Link], list[str]]:
-        """Where `a.b.c` ends, and the attributes that are left; a module where what is asked of it is not known."""
-        ends, rest = [self._end(each) for link in links for each in self._followed(link, frozenset())], list(attributes)
+        """Where `a.b.c` ends, and the attributes left; a module where what is asked of it is unknown."""
+        followed = [each for link in links for each in self._followed(link, frozenset())]
+        ends, rest = [self._end(link) for link in followed], list(attributes)
         while rest and any(end.name is None for end in ends):
             after = [next for end in ends for next in self._attribute(end, rest[0])]
             if not after:

@@ -15,7 +15,7 @@ WAY_OUT = "take dvc.lock from the last commit, or delete it and run make repro."
 
 @dataclass(frozen=True)
 class Entry:
-    """One stage as it ran: hashes of what it read and wrote, by path, and the parameters that it used, by dotted name."""
+    """One stage as it ran: hashes of what it read and wrote by path, and parameters that it used by name."""
     deps: dict[str, str]
     outs: dict[str, str]
     params: dict[str, Any]
@@ -66,8 +66,8 @@ def _check_layout(commands: dict[str, str], root: Path) -> None:
         body = known.get(stage, {})
         expected = body.get("do", body).get("cmd", "").replace("${item}", tier)
         if command != expected:
-            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it belongs to another version of the '
-                          f"pipeline; {WAY_OUT}")
+            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it is of another version '
+                          f"of the pipeline; {WAY_OUT}")
 
 
 def _entry(entry: dict[str, Any]) -> Entry:

@@ -1,4 +1,4 @@
-"""The top level of a module: which names it defines, which its imports give, and which statements do something."""
+"""The top level of a module: names that it defines, names that imports give, statements that do something."""
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -28,13 +28,22 @@ class Link(NamedTuple):
 
 @dataclass
 class Module:
-    """The top level of a module: what defines a name, what imports give it, and the statements that do something."""
+    """What the statements of a module's top level are for.
+
+    package       which relative imports start from
+    definitions   the statements that define a name
+    links         what imports give for a name
+    stars         modules whose names are all imported
+    imports       modules of `lib` that importing this one imports
+    effects       statements that do something
+    main          what runs when the module is run as a program
+    """
     name: str
-    package: str                                                             # which relative imports start from
+    package: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     links: dict[str, list[Link]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
-    imports: list[str] = field(default_factory=list)                         # modules of lib that importing it imports
+    imports: list[str] = field(default_factory=list)
     effects: list[ast.stmt] = field(default_factory=list)
     main: list[ast.stmt] = field(default_factory=list)
 
@@ -166,14 +175,17 @@ def _assigned(statement: ast.stmt) -> list[str]:
         targets = [statement.target] if statement.value is not None else []
     else:
         targets = statement.targets if isinstance(statement, ast.Assign) else []
-    parts = [part for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    parts: list[ast.expr] = []
+    for target in targets:
+        parts += target.elts if isinstance(target, ast.Tuple) else [target]
     return [part.id for part in parts] if all(isinstance(part, ast.Name) for part in parts) else []
 
 
 def _is_idle(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.AnnAssign):
         return statement.value is None
-    return isinstance(statement, ast.Pass) or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+    documents = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return documents or isinstance(statement, ast.Pass)
 
 
 def _is_name_main(test: ast.expr) -> bool:

@@ -1,4 +1,4 @@
-"""Running a notebook as a stage: checked parameters, a fresh kernel, and results published only when all of it is well."""
+"""Running a notebook as a stage: checked parameters, a fresh kernel, and results only when all is well."""
 import contextlib
 import os
 import shutil
@@ -15,7 +15,8 @@ from lib.base.paths import BUILD, REPORTS, ROOT
 from lib.base.problem import Problem, nearest
 from lib.report.record import OUTPUT
 
-TIMEOUT = 4 * 3600   # seconds a cell may take
+TIMEOUT = 4 * 3600    # seconds a cell may take
+LONGEST_CAUSE = 200   # characters of an error that are quoted
 
 
 def strip(source: Path, target: Path) -> None:
@@ -30,7 +31,8 @@ def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
         cell["id"] = f"cell-{number}"
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
     notebook.nbformat_minor = 5   # the first with cell ids, whatever the editor wrote
     notebook.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                          "language_info": {"name": "python"}}
@@ -44,30 +46,38 @@ def read(path: Path) -> nbformat.NotebookNode:
     except FileNotFoundError:
         raise Problem(f"{path}: there is no such notebook.") from None
     except Exception as error:
-        raise Problem(f"{path}: not a notebook ({type(error).__name__}: {' '.join(str(error).split())[:200]}).") from None
+        cause = " ".join(str(error).split())[:LONGEST_CAUSE]
+        raise Problem(f"{path}: not a notebook ({type(error).__name__}: {cause}).") from None
 
 
-def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS, build: Path = BUILD) -> None:
-    """Execute a notebook; publish its metrics and figures below reports/<tier>, and what was executed below build/<tier>/notebooks."""
-    name, failed = source.stem, build / "failed" / source.name
+def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS,
+                 build: Path = BUILD) -> None:
+    """Execute a notebook; publish its metrics and figures below reports/<tier>, and itself below build/<tier>."""
+    name = source.stem
+    failed = build / "failed" / source.name
     check_parameters(source, parameters)
-    build.mkdir(parents=True, exist_ok=True)
-    prefix = f".part-{tier}-{name}-"
-    for left in build.glob(f"{prefix}*"):   # by a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=build) as folder:
-        staging = Path(folder)
+    with _staging(build, f".part-{tier}-{name}-") as staging:
         plain = staging / "source" / source.name
         strip(source, plain)
         executed = _execute(plain, staging / source.name, parameters, failed)
         metrics = staging / "metrics" / f"{name}.json"
         if not metrics.is_file():
             _keep(executed, failed)
-            raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; its last cell must call save() "
-                          f"(as it ran: {failed}).")
+            raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; "
+                          f"its last cell must call record.close() (as it ran: {failed}).")
         _publish(staging / "figures" / name, reports / tier / "figures" / name)
         _publish(executed, build / tier / "notebooks" / source.name)
         _publish(metrics, reports / tier / "metrics" / f"{name}.json")
+
+
+@contextlib.contextmanager
+def _staging(build: Path, prefix: str) -> Iterator[Path]:
+    """A folder for what is not published yet; what a killed run left there goes first."""
+    build.mkdir(parents=True, exist_ok=True)
+    for left in build.glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=build) as folder:
+        yield Path(folder)
 
 
 def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
@@ -84,18 +94,29 @@ def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
 def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Path) -> Path:
     import papermill
 
+    inherited = {OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
     try:
-        with _environment({OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}):
-            papermill.execute_notebook(str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
-                                       progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
-                                       extra_arguments=["--IPKernelApp.log_level=40"])
+        with _environment(inherited):
+            papermill.execute_notebook(
+                str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
+                progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
+                extra_arguments=["--IPKernelApp.log_level=40"])
         check_complete(target)
     except Exception as error:
         if target.exists():
             _keep(target, failed)
-        cause = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else str(error) or type(error).__name__
-        raise Problem(f"{source.name}: failed, nothing is published; {' '.join(cause.split())[:400]} (as far as it came: {failed}).") from None
+        raise Problem(f"{source.name}: failed, nothing is published; {_cause(error)} "
+                      f"(as far as it came: {failed}).") from None
     return target
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, in one line; of an error in a cell, its own name and words."""
+    if hasattr(error, "ename"):
+        words = f"{error.ename}: {error.evalue}"
+    else:
+        words = str(error) or type(error).__name__
+    return " ".join(words.split())[:2 * LONGEST_CAUSE]
 
 
 @contextlib.contextmanager
@@ -119,7 +140,10 @@ def _keep(notebook: Path, failed: Path) -> None:
 
 
 def check_complete(path: Path) -> None:
-    """A killed kernel can leave a notebook that claims to be complete: every code cell must have been counted, without an error."""
+    """Refuse a notebook in which a code cell was not counted, or ended in an error.
+
+    A killed kernel can leave one that claims to be complete.
+    """
     cells = [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
     for number, cell in enumerate(cells, start=1):
         if cell.execution_count != number:

@@ -1,14 +1,17 @@
 """The code of every stage as a file, for DVC to compare and for people to read later.
 
-`build/source/<stage>.json` holds name and digest of each definition that the stage runs, a notebook's code cells among them. Stages
-depend on that file and on no module and no notebook, and notebooks are executed from where they lie: so a stage runs again exactly
-when a definition or a cell changed, and neither prose nor a comment can make it. A stripped notebook beside it would change with
-every comment in a cell, and would say nothing that the digests do not say.
+`build/source/<stage>.json` holds name and digest of each definition that the stage runs, a notebook's code
+cells among them. Stages depend on that file and on no module and no notebook, and notebooks are executed from
+where they lie: so a stage runs again exactly when a definition or a cell changed, and neither prose nor a
+comment can make it. A stripped notebook beside it would change with every comment in a cell, and would say
+nothing that the digests do not.
 
-A stage that ends leaves the same text as `reports/<tier>/code/<stage>.json`, which is committed: what its results were made by.
-It is no output of dvc.yaml, since DVC makes anew what lacks an output, and for the want of a note no network is to be trained again.
+A stage that ends leaves the same text as `reports/<tier>/code/<stage>.json`, which is committed: what its
+results were made by. It is no output of dvc.yaml: DVC makes anew what lacks an output, and no network is to
+be trained again because a note is missing. Whether a note belongs to the results, its hash in dvc.lock tells.
 """
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +23,9 @@ from lib.params import NOTEBOOKS
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_here
 from lib.pipeline.stages import STAGES
+from lib.report.results import read_json
 
-NAMES = (*(name for name in STAGES if name != "report"), *NOTEBOOKS, "report")   # in the order in which they run
+NAMES = (*(name for name in STAGES if name != "report"), *NOTEBOOKS, "report")   # in the order of running
 
 
 def write(names: Sequence[str] = ()) -> None:
@@ -41,6 +45,13 @@ def stage_code(name: str, library: Library | None = None) -> Code:
 def code_file(name: str, tier: str, reports: Path = REPORTS) -> Path:
     """Where the code lies that the results of a stage were made by."""
     return reports / tier / "code" / f"{name}.json"
+
+
+def unchanged_cells(code: Code, kept: Path) -> set[int]:
+    """Numbers of a notebook's code cells that say the same as when it left this file."""
+    before = read_json(kept.read_text(encoding="utf-8"), str(kept)) if kept.is_file() else {}
+    cells = {key: digest for key, digest in code.items() if re.fullmatch(r"cell \d+", key)}
+    return {int(key.split()[1]) for key, digest in cells.items() if before.get(key) == digest}
 
 
 @contextmanager

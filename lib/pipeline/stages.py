@@ -8,13 +8,21 @@ from typing import Any
 
 from lib.base.paths import BUILD, DATA, REPORTS, ROOT, mirror_folder
 from lib.base.problem import Problem, nearest
+from lib.papers import PAPERS
 from lib.params import COMPOSED, NOTEBOOKS, SETTINGS, Params, load_params
 from lib.pipeline.code import code_of
+from lib.pipeline.library import Library, files_here
 from lib.proposals.stages import proposals
+
+# Which paper a notebook replicates; those that are missing here compare methods.
+OWNERS = {notebook: paper for paper, own in SETTINGS.items() for notebook in own.NOTEBOOKS}
 
 
 def use_mirror(params: Params) -> Path:
-    """The mirror's folder: $MIRROR, else the parameter; the variable then says so to every network and notebook of this process."""
+    """The mirror's folder: $MIRROR, else the parameter.
+
+    The variable then says so to every network and notebook of this process.
+    """
     return Path(os.environ.setdefault("MIRROR", str(ROOT / params.mirror)))
 
 
@@ -25,24 +33,24 @@ def data(params: Params, tier: str, _: Any = None) -> None:
         folder = DATA / tier / name
         if name in COMPOSED:
             from lib.data.collage.compose import build_collage
-            build_collage(folder, DATA / ".packages", params.seed, dict(options), single=name == "collage_single")
+            single = name == "collage_single"
+            build_collage(folder, DATA / ".packages", params.seed, dict(options), single=single)
         elif tier == "mirror":
             from lib.data.mirror import import_mirror
             import_mirror(name, folder, use_mirror(params))
         else:
-            from lib.data.official import import_official
-            more = {k: ROOT / v for k, v in options.items() if k != "source"}
-            import_official(name, ROOT / options.get("source", f"datasets/{name}"), folder, **more)
+            _import_official(name, options, folder)
 
 
 def check_sources(params: Params, tiers: list[str]) -> None:
-    """Before anything starts: is what cannot be fetched there?"""
+    """Name what cannot be fetched and is not there, before anything starts."""
     from lib.data.official import find_official
 
     if "mirror" in tiers:
         mirror_folder(use_mirror(params))
-    for name, options in params.tier["paper"].data.items() if "paper" in tiers else ():
-        find_official(name, ROOT / options.get("source", f"datasets/{name}"))
+    if "paper" in tiers:
+        for name, options in params.tier["paper"].data.items():
+            find_official(name, _source(name, options))
 
 
 def run(notebook: str, tier: str) -> None:
@@ -63,24 +71,33 @@ def run_stage(name: str, tier: str) -> None:
 
 def report(params: Params, tier: str, _: Any = None) -> None:
     """Stage report@<tier>: the tier's page, claims, tables and notebooks, and the project's headline."""
-    from lib.pipeline.publishing import publish_notebook
     from lib.pipeline.stale import stale_section
+    from lib.report.paper import papers
     from lib.report.readme import update_readme
     from lib.report.render import render
 
-    folder = REPORTS / tier / "notebooks"
-    folder.mkdir(parents=True, exist_ok=True)
+    library = Library(files_here())
     for name in NOTEBOOKS:
         executed = BUILD / tier / "notebooks" / f"{name}.ipynb"
         if executed.is_file():
-            publish_notebook(executed, ROOT / "notebooks" / executed.name, folder / executed.name)
-    render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier))
+            _publish(executed, tier, library)
+    known = papers(PAPERS, OWNERS)
+    render(tier, REPORTS, list(NOTEBOOKS), stale_section(tier), known)
     if tier != "smoke":
-        update_readme(ROOT / "README.md", REPORTS)
+        update_readme(ROOT / "README.md", REPORTS, known)
+
+
+def _publish(executed: Path, tier: str, library: Library) -> None:
+    from lib.pipeline.publishing import publish_notebook
+    from lib.pipeline.source import code_file, stage_code, unchanged_cells
+
+    unchanged = unchanged_cells(stage_code(executed.stem, library), code_file(executed.stem, tier, REPORTS))
+    target = REPORTS / tier / "notebooks" / executed.name
+    publish_notebook(executed, ROOT / "notebooks" / executed.name, target, unchanged)
 
 
 def _stages() -> dict[str, Callable[[Any, str, Any], None]]:
-    """What runs for a stage that is no notebook: a paper's stages bear the names of the functions in its folder."""
+    """The functions of stages that are no notebook; those of a paper lie in its folder, named like the stage."""
     found: dict[str, Callable[[Any, str, Any], None]] = {"data": data, "proposals": proposals}
     for paper, settings in SETTINGS.items():
         for stage in settings.STAGES:
@@ -89,6 +106,18 @@ def _stages() -> dict[str, Callable[[Any, str, Any], None]]:
 
 
 STAGES = _stages()
+
+
+def _import_official(name: str, options: dict[str, Any], folder: Path) -> None:
+    from lib.data.official import import_official
+
+    more = {key: ROOT / value for key, value in options.items() if key != "source"}
+    import_official(name, _source(name, options), folder, **more)
+
+
+def _source(name: str, options: dict[str, Any]) -> Path:
+    """Where the user's own copy of a data set lies."""
+    return ROOT / options.get("source", f"datasets/{name}")
 
 
 def _params(tier: str) -> Params:

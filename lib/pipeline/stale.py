@@ -1,7 +1,7 @@
 """`make stale`: which results are older than the code, and what changed since they were made.
 
-It reads dvc.lock, dvc.yaml, params.yaml, the code and what is committed under reports/, and runs nothing: so it works in a fresh
-clone too.
+It reads dvc.lock, dvc.yaml, params.yaml, the code and what is committed under reports/, and runs nothing: so
+it works in a fresh clone too.
 """
 import re
 from collections.abc import Iterator, Sequence
@@ -39,17 +39,17 @@ def print_stale(tiers: Sequence[str] = ()) -> None:
 
 
 def stale_section(tier: str, project: "Project | None" = None) -> str:
-    """The same for a tier's page: stages that are up to date in one line, the others with what changed."""
+    """What a tier's page says of it: one line for all stages of which the same is to be said."""
     lines = ["## What is older than the code", ""]
     try:
         verdicts = (project or Project()).verdicts(tier)
     except Problem as problem:
         return "\n".join([*lines, str(problem), ""])
     del verdicts["report"]   # this page, which is being made
-    fresh = [stage for stage, words in verdicts.items() if not words]
-    lines += [f"- {stage}: {words}" for stage, words in verdicts.items() if words]
-    if fresh:
-        lines.append(f"- up to date: {', '.join(fresh)}")
+    alike: dict[str, list[str]] = {}
+    for stage, words in verdicts.items():
+        alike.setdefault(words or "up to date", []).append(stage)
+    lines += [f"- {', '.join(names)}: {words}" for words, names in alike.items()]
     return "\n".join([*lines, ""])
 
 
@@ -86,7 +86,7 @@ class Project:
         return list(dict.fromkeys([*self.params["tiers"], *found]))
 
     def verdicts(self, tier: str) -> dict[str, str]:
-        """For every stage what changed since its results were made, in words; empty where they are up to date."""
+        """For every stage what changed since its results were made, in words; empty where nothing did."""
         stages = stages_of(tier, self.root)
         makers = {out: name for name, stage in stages.items() for out in stage.outs}
         found: dict[str, str] = {}
@@ -94,7 +94,7 @@ class Project:
             reasons = list(self._reasons(name, tier, stages[name], makers))
             behind = [other for other in found if found[other] and other in _before(stages[name], makers)]
             if behind and not reasons:
-                reasons.append(f"starts from {', '.join(behind)}, which may come out otherwise when made again")
+                reasons.append(f"starts from {', '.join(behind)}, which may come out otherwise another time")
             found[name] = "; ".join(reasons)
         return found
 
@@ -113,8 +113,9 @@ class Project:
 
     def _replaced(self, entry: Entry) -> bool:
         """Whether committed files that the stage wrote are no longer the ones that DVC noted."""
-        files = {self.root / path: noted for path, noted in entry.outs.items() if path.startswith("reports/")}
-        return any(path.is_file() and md5_of(path.read_bytes()) != noted for path, noted in files.items() if path.suffix == ".json")
+        committed = [path for path in entry.outs if path.startswith("reports/") and path.endswith(".json")]
+        there = [path for path in committed if (self.root / path).is_file()]
+        return any(md5_of((self.root / path).read_bytes()) != entry.outs[path] for path in there)
 
     def _dep_reasons(self, dep: str, entry: Entry, maker: str) -> Iterator[str]:
         made = self.lock.get(maker)
@@ -130,7 +131,7 @@ class Project:
         if kept.is_file() and md5_of(kept.read_bytes()) == noted:
             yield from _code_changes(read_json(kept.read_text(encoding="utf-8"), str(kept)), self.code[name])
         else:
-            yield f"code changed; which part is not known, {kept.relative_to(self.root)} does not belong to these results"
+            yield f"code changed; where is not known, {kept.relative_to(self.root)} is not of these results"
 
     def _recorded(self, entry: Entry, stage: Stage) -> dict[str, tuple[Any, Any]]:
         """Parameter -> its value when the stage ran, and today's."""
@@ -144,8 +145,10 @@ class Project:
             yield f"{why}, and nothing here says what it was made by" if unknown else why
             return
         noted = read_metrics(path.read_text(encoding="utf-8"), str(path)).get("provenance", {})
-        revision, dirty = noted.get("git", {}).get("revision") or "unknown", noted.get("git", {}).get("dirty")
-        yield f"{why}: made at revision {revision[:SHORT]}{' with uncommitted changes' if dirty else ''} outside the pipeline"
+        git = noted.get("git", {})
+        revision = git.get("revision") or "unknown"
+        state = " with uncommitted changes" if git.get("dirty") else ""
+        yield f"{why}: made at revision {revision[:SHORT]}{state} outside the pipeline"
         yield from self._since(name, revision)
         yield from _shown("parameters", _changes(self._used(name, tier, noted.get("params", {}))))
 
@@ -170,14 +173,16 @@ class Project:
         return self._revisions[revision]
 
     def _used(self, name: str, tier: str, noted: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Parameters that a notebook recorded by the names that they have in params.yaml, and today's values."""
-        today = {key: _value(self.params, f"tier.{tier}.{name}" if key == "tier" else key) for key in noted}
+        """Parameters that a notebook recorded, by their names in params.yaml, and today's values."""
         names = {"tier": f"tier.{tier}.{name}"}
-        return {names.get(key, key): (value, today[key]) for key, value in noted.items() if _alike(value, today[key])}
+        pairs = {names.get(key, key): value for key, value in noted.items()}
+        today = {key: _value(self.params, key) for key in pairs}
+        return {key: (value, today[key]) for key, value in pairs.items() if _alike(value, today[key])}
 
 
 def _before(stage: Stage, makers: dict[str, str]) -> set[str]:
-    return {makers[dep] for dep in stage.deps if dep in makers}
+    """The stages that wrote what a stage reads, or something in a folder that it reads."""
+    return {maker for dep in stage.deps for out, maker in makers.items() if f"{out}/".startswith(f"{dep}/")}
 
 
 def _code_changes(before: Code, now: Code) -> Iterator[str]:
@@ -199,15 +204,15 @@ def _changes(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
     found = []
     for name, (before, now) in pairs.items():
         if isinstance(before, dict) and isinstance(now, dict):
-            inner = {f"{name}.{key}": (before.get(key, MISSING), now.get(key, MISSING)) for key in {**before, **now}}
-            found += _changes(inner)
+            inner = {key: (before.get(key, MISSING), now.get(key, MISSING)) for key in {**before, **now}}
+            found += _changes({f"{name}.{key}": pair for key, pair in inner.items()})
         elif _plain(before) != _plain(now):
             found.append(f"{name} {_word(before)} -> {_word(now)}")
     return found
 
 
 def _alike(value: Any, today: Any) -> bool:
-    """Whether a recorded value can be compared: a part of a block that was recorded under the block's name cannot."""
+    """Whether a recorded value can be compared: part of a block, recorded under the block's name, cannot."""
     return today is not MISSING and isinstance(value, dict) == isinstance(today, dict)
 
 

@@ -1,17 +1,19 @@
-"""Code as its syntax tree: what a statement says, and which definitions it names, wherever in `lib` they stand.
+"""Code as its syntax tree: what a statement says, and which definitions it names, wherever in `lib` they are.
 
-Comments, docstrings, formatting and type annotations of functions are no part of it, and neither are the paths of modules:
-a name that an import gives stands for the definition itself, under the name that it has there.
+Comments, docstrings, formatting and type annotations of functions are no part of it, and neither are the
+paths of modules: a name that an import gives stands for the definition itself, under the name that it has
+there.
 """
 import ast
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from lib.pipeline.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, Link, Module, bound, modules_of
 
 LENGTH = 12   # hexadecimal digits of a digest: enough for thousands of definitions, and short enough to read
-SILENT = ("ctx", "kind", "type_comment")   # fields of a tree that say nothing that its other fields do not say
+SILENT = ("ctx", "kind", "type_comment")   # fields of a tree that say nothing that its others do not say
 
 
 class Named(Protocol):
@@ -25,6 +27,9 @@ class Named(Protocol):
 
     def is_module(self, name: str) -> bool:
         """Whether a dotted name is that of a module of `lib`."""
+
+    def spelt(self, pattern: str) -> list[str]:
+        """The modules of `lib` whose dotted names a regular expression matches as a whole."""
 
 
 class Piece(NamedTuple):
@@ -52,8 +57,8 @@ class Writer:
         """The statements as one piece; `more` is text that belongs to it."""
         for statement in statements:
             self.write(statement)
-        return Piece(hashed("".join(self.parts) + more), tuple(self.links), tuple(self.imports), tuple(self.processes),
-                     tuple(self.files))
+        named = (tuple(names) for names in (self.links, self.imports, self.processes, self.files))
+        return Piece(hashed("".join(self.parts) + more), *named)
 
     def write(self, node: ast.AST) -> None:
         """Write a node and all below it."""
@@ -66,7 +71,7 @@ class Writer:
         else:
             special = {
                 ast.Name: self._name, ast.Attribute: self._attribute, ast.Constant: self._constant,
-                ast.Lambda: self._lambda, ast.ClassDef: self._class, ast.AnnAssign: self._annotated}
+                ast.JoinedStr: self._joined, ast.Lambda: self._lambda, ast.ClassDef: self._class, ast.AnnAssign: self._annotated}
             special.get(type(node), self._plain)(node)
 
     def _plain(self, node: ast.AST) -> None:
@@ -103,7 +108,7 @@ class Writer:
         self._inside(_names(node.args), [node.body])
 
     def _inside(self, names: Iterable[str], body: list[ast.AST]) -> None:
-        self.scopes.append(dict.fromkeys(names, []) | bound(body, self.module.package))
+        self.scopes.append({name: [] for name in names} | bound(body, self.module.package))
         self._value(body)
         self.scopes.pop()
         self.parts.append(")")
@@ -153,10 +158,10 @@ class Writer:
         self.parts.append(")")
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Nothing is written: names stand for what they lead to. Outside of functions all of the module counts."""
+        """Write nothing: names stand for what they lead to. Outside of functions all of the module counts."""
         self.imports += modules_of(node, self.module.package)
         if not self.scopes:
-            self.links += [Link(name) for name in modules_of(node, self.module.package) if self.modules.is_module(name)]
+            self.links += [Link(name) for name in self.imports if self.modules.is_module(name)]
 
     def _name(self, node: ast.Name) -> None:
         links = self._lookup(node.id)
@@ -171,7 +176,7 @@ class Writer:
         if links:
             self._refer(links, attributes)
         elif node.attr == "parent" and _names_its_file(node):
-            self.write(node.value)   # how far above its file a folder lies says no more than where the file lies
+            self.write(node.value)   # how far above its file a folder lies says where the file lies, no more
         else:
             self._plain(node)
 
@@ -188,6 +193,13 @@ class Writer:
         words |= {end.dotted for end in ends if not end.ours}
         self.parts.append(".".join([f"@{'|'.join(sorted(words))}", *rest]) + " ")
         self.links += ours
+
+    def _joined(self, node: ast.JoinedStr) -> None:
+        """An f-string that spells a module's name, to import or run it, reaches every module that it can spell."""
+        spelt = [re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in node.values]
+        if spelt and spelt[0].startswith(re.escape("lib.")):
+            self.processes += self.modules.spelt("".join(spelt))
+        self._plain(node)
 
     def _constant(self, node: ast.Constant) -> None:
         value = node.value
@@ -221,7 +233,8 @@ def _names(arguments: ast.arguments) -> list[str]:
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
     first = body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    value = first.value if isinstance(first, ast.Expr) else None
+    documented = isinstance(value, ast.Constant) and isinstance(value.value, str)
     return body[1:] if documented else body
 
 

@@ -1,4 +1,5 @@
 """The files of claims, `claims/<paper>.yaml`: one entry per claim, in a form that a program can judge."""
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import yaml
 
 from lib.base.problem import Problem, nearest
-from lib.report.reported import reported
+from lib.report.paper import Paper, Papers
 from lib.report.words import METRICS
 
 CLAIMS = Path(__file__).with_name("claims")   # a folder of YAML beside the module claims.py
@@ -14,26 +15,34 @@ COMMON = {"id", "kind", "statement", "where", "table", "metrics"}
 OPTIONAL = {"notebook", "note", "paper_value"}
 # kind -> (keys it needs, keys it may have)
 KINDS: dict[str, tuple[set[str], set[str]]] = {
-    "ordering": ({"better", "worse"}, set()),                  # better beats each of worse
-    "at_least": ({"row", "others", "margin"}, set()),          # row is not worse than the best of others
-    "not_better": ({"row", "others"}, {"margin"}),             # row beats none of others
-    "gain": ({"row", "base", "minimum"}, set()),               # row / base, relative gain in percent
-    "share": ({"row", "minimum", "maximum"}, set()),           # row lies within the bounds
-    "worst": ({"row", "others"}, set()),                       # each of others beats row
-    "rise": ({"row", "base", "minimum"}, set()),               # row - base, in the metric's unit
-    "optimum": ({"row"}, {"margin", "neighbours"}),            # row beats every other setting compared with it, neighbours apart
-    "value": ({"row", "tolerance"}, set()),                    # row reaches the paper's value
+    "ordering": ({"better", "worse"}, set()),              # better beats each of worse
+    "at_least": ({"row", "others", "margin"}, set()),      # row is not worse than the best of others
+    "not_better": ({"row", "others"}, {"margin"}),         # row beats none of others
+    "gain": ({"row", "base", "minimum"}, set()),           # row / base, relative gain in percent
+    "share": ({"row", "minimum", "maximum"}, set()),       # row lies within the bounds
+    "worst": ({"row", "others"}, set()),                   # each of others beats row
+    "rise": ({"row", "base", "minimum"}, set()),           # row - base, in the metric's unit
+    "optimum": ({"row"}, {"margin", "neighbours"}),        # row beats every other setting but its neighbours
+    "value": ({"row", "tolerance"}, set()),                # row reaches the paper's value
 }
-NUMBERS = ("margin", "minimum", "maximum", "tolerance", "paper_value")
-RENAMED = {"better": "row", "worse": "others"}
+NUMBERS: tuple[str, ...] = ("margin", "minimum", "maximum", "tolerance", "paper_value")
+ROWS: tuple[str, ...] = ("worse", "others", "neighbours")   # keys that name one row or several
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim on one metric."""
+    """One claim on one metric.
+
+    id          unique within the paper: the entry's, with the metric behind it where that is about several
+    entry       id of the entry in the file
+    in_words    the entry's statement, which names no metric
+    statement   the same with the metric, where the entry is about several
+    """
     id: str
-    paper: str
+    entry: str
+    paper: Paper
     kind: str
+    in_words: str
     statement: str
     where: str
     notebook: str
@@ -51,41 +60,57 @@ class Claim:
     note: str = ""
 
 
-def load_claims(folder: Path = CLAIMS) -> list[Claim]:
-    """Every claim of every paper, in file order; a claim on several metrics becomes one per metric."""
-    claims = [claim for file in sorted(folder.glob("*.yaml")) for claim in _claims_of(file)]
-    ids = [(claim.paper, claim.id) for claim in claims]
-    if doubled := [id for paper, id in ids if ids.count((paper, id)) > 1]:
-        raise Problem(f'{folder.name}: the claim "{doubled[0]}" is listed twice; give one of them another id.')
+def load_claims(papers: Papers, folder: Path = CLAIMS) -> list[Claim]:
+    """Every claim of every paper, file by file; an entry on several metrics becomes one claim per metric."""
+    claims: list[Claim] = []
+    for file in sorted(folder.glob("*.yaml")):
+        claims += _claims_of(file, papers.named(file.stem, f"{folder.name}/{file.name}"))
+    known = set()
+    for claim in claims:
+        key = (claim.paper.key, claim.id)
+        if key in known:
+            raise Problem(f'{folder.name}: the claim "{claim.id}" is listed twice; '
+                          "give one of them another id.")
+        known.add(key)
     return claims
 
 
-def _claims_of(file: Path) -> list[Claim]:
-    reported(file.stem)   # the file is named after a paper
+def _claims_of(file: Path, paper: Paper) -> Iterator[Claim]:
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise Problem(f"{file.name}: not YAML ({error}); correct it.") from None
     if not isinstance(entries, list):
         raise Problem(f'{file.name}: must be a list of claims, each starting "- id: ...".')
-    return [claim for number, entry in enumerate(entries, 1) for claim in _expand(entry, file, number)]
+    for number, entry in enumerate(entries, 1):
+        _check(entry, file.name, number)
+        yield from _expand(entry, paper)
 
 
-def _expand(entry: Any, file: Path, number: int) -> list[Claim]:
-    where = f"{file.name}: claim {number}"
+def _expand(entry: dict[str, Any], paper: Paper) -> Iterator[Claim]:
+    """One claim per metric of an entry."""
+    own = {"id", "statement", "metrics", "better", *ROWS}
+    fields = {key: value for key, value in entry.items() if key not in own}
+    fields["row"] = str(entry.get("better", entry.get("row")))
+    fields["base"] = str(entry.get("base", ""))
+    fields["others"] = _as_rows(entry.get("worse", entry.get("others", ())))
+    fields["neighbours"] = _as_rows(entry.get("neighbours", ()))
+    fields.setdefault("notebook", paper.key)
+    for metric in entry["metrics"]:
+        name, statement = entry["id"], entry["statement"]
+        if len(entry["metrics"]) > 1:
+            name, statement = f"{name}_{metric}", f"{statement} ({METRICS[metric].label})"
+        yield Claim(id=name, entry=entry["id"], paper=paper, in_words=entry["statement"], statement=statement,
+                    metric=metric, **fields)
+
+
+def _check(entry: Any, file: str, number: int) -> None:
     if not isinstance(entry, dict):
-        raise Problem(f"{where} must hold keys ({', '.join(sorted(COMMON))}).")
-    where = f'{file.name}: claim "{entry.get("id", number)}"'
+        raise Problem(f"{file}: claim {number} must hold keys ({', '.join(sorted(COMMON))}).")
+    where = f'{file}: claim "{entry.get("id", number)}"'
     _check_keys(entry, where)
+    _check_metrics(entry, where)
     _check_values(entry, where)
-    fields = {RENAMED.get(key, key): value for key, value in entry.items() if key != "metrics"}
-    fields |= {"paper": file.stem, "notebook": entry.get("notebook", file.stem)}
-    fields |= {key: tuple(str(other) for other in _as_list(fields.get(key, ()))) for key in ("others", "neighbours")}
-    fields |= {"row": str(fields["row"]), "base": str(fields.get("base", ""))}
-    several = len(entry["metrics"]) > 1
-    return [Claim(**{**fields, "metric": metric, "id": f"{entry['id']}_{metric}" if several else entry["id"],
-                     "statement": f"{entry['statement']} ({METRICS[metric][0]})" if several else entry["statement"]})
-            for metric in entry["metrics"]]
 
 
 def _check_keys(entry: dict[str, Any], where: str) -> None:
@@ -94,28 +119,36 @@ def _check_keys(entry: dict[str, Any], where: str) -> None:
         raise Problem(f'{where} has the unknown kind "{kind}"{nearest(str(kind), KINDS)}')
     needed, optional = KINDS[kind]
     allowed = COMMON | OPTIONAL | needed | optional
-    if unknown := [key for key in entry if key not in allowed]:
-        raise Problem(f'{where} has the unknown key "{unknown[0]}"{nearest(unknown[0], sorted(allowed))}')
-    if missing := sorted((COMMON | needed) - set(entry)):
-        raise Problem(f'{where} lacks the key "{missing[0]}", which kind "{kind}" needs.')
+    for key in entry:
+        if key not in allowed:
+            raise Problem(f'{where} has the unknown key "{key}"{nearest(key, sorted(allowed))}')
+    for key in sorted(COMMON | needed):
+        if key not in entry:
+            raise Problem(f'{where} lacks the key "{key}", which kind "{kind}" needs.')
 
 
-def _check_values(entry: dict[str, Any], where: str) -> None:
+def _check_metrics(entry: dict[str, Any], where: str) -> None:
     metrics = entry["metrics"]
     if not isinstance(metrics, list) or not metrics:
         raise Problem(f"{where}: metrics must be a list such as [ois, ods].")
     for metric in metrics:
         if metric not in METRICS:
             raise Problem(f'{where} has the unknown metric "{metric}"{nearest(str(metric), METRICS)}')
-        if METRICS[metric][2] == 0 and entry["kind"] != "share":
-            raise Problem(f'{where}: neither more nor less of "{metric}" is better; only kind "share" can judge it.')
+        if METRICS[metric].direction == 0 and entry["kind"] != "share":
+            raise Problem(f'{where}: neither more nor less of "{metric}" is better; '
+                          'only kind "share" can judge it.')
+
+
+def _check_values(entry: dict[str, Any], where: str) -> None:
     for key in NUMBERS:
-        if key in entry and (isinstance(entry[key], bool) or not isinstance(entry[key], (int, float))):
-            raise Problem(f'{where}: {key} must be a number, not "{entry[key]}".')
-    for key in ("worse", "others", "neighbours"):
-        if key in entry and not _as_list(entry[key]):
+        value = entry.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise Problem(f'{where}: {key} must be a number, not "{value}".')
+    for key in ROWS:
+        if key in entry and not _as_rows(entry[key]):
             raise Problem(f"{where}: {key} must name at least one row.")
 
 
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+def _as_rows(value: Any) -> tuple[str, ...]:
+    rows = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(str(row) for row in rows)

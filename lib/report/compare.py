@@ -11,10 +11,16 @@ from lib.report.numbers import EMPTY, known, with_interval
 from lib.report.results import read_json, read_metrics, tier_metrics
 
 TOLERANCE = 0.001   # absolute; a mean this close is reproduced even outside the committed interval
-IDENTICAL, REPRODUCED, CHANGED, NEW, GONE = "identical", "reproduced", "changed", "new", "gone"
+IDENTICAL = "identical"
+REPRODUCED = "reproduced"
+CHANGED = "changed"
+NEW = "new"
+GONE = "gone"
+VERDICTS: tuple[str, ...] = (IDENTICAL, REPRODUCED, CHANGED, NEW, GONE)
 CLAIMS = "claims"
 
-Committed = Callable[[str], str | None]   # path from the reports' parent folder -> its committed text; of a folder, its names
+# Path from the reports' parent folder -> its committed text; of a folder, the names in it.
+Committed = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
@@ -29,24 +35,30 @@ class Row:
 
 
 def compare(tiers: list[str], reports: Path, committed: Committed) -> list[Row]:
-    """Every value and every claim's verdict against the committed ones. Seconds, timing and provenance are not compared."""
-    return [row for tier in tiers for row in (*_values(tier, reports, committed), *_claims(tier, reports, committed))]
+    """Every value and every claim's verdict against the committed ones; no seconds, timing or provenance."""
+    rows: list[Row] = []
+    for tier in tiers:
+        rows += _values(tier, reports, committed)
+        rows += _claims(tier, reports, committed)
+    return rows
 
 
 def print_comparison(tiers: list[str], reports: Path = REPORTS) -> int:
-    """Print it; 0 when everything committed was reproduced, 3 when something changed or is gone."""
+    """Print all comparisons; 0 when what is committed was reproduced, 3 when some changed or is gone."""
     committed = committed_at_head(reports.parent)
     if committed is None:
-        print(f"{reports.parent} is not a Git checkout with a commit: there are no committed results to compare with.")
+        print(f"{reports.parent} is not a Git checkout with a commit: "
+              "there are no committed results to compare with.")
         return 0
     if not any(_committed_notebooks(tier, reports, committed) for tier in tiers):
-        print(f"Nothing is committed under {reports.name} for {', '.join(tiers) or 'no tier'}: there is nothing to compare with.")
+        print(f"Nothing is committed under {reports.name} for {', '.join(tiers) or 'no tier'}: "
+              "there is nothing to compare with.")
         return 0
     rows = compare(tiers, reports, committed)
     for tier in tiers:
         print("\n".join([f"{tier}:", *_lines([row for row in rows if row.tier == tier])]))
     verdicts = [row.verdict for row in rows]
-    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in (IDENTICAL, REPRODUCED, CHANGED, NEW, GONE))
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in VERDICTS)
     print(f"{len(rows)} values and verdicts: {counts}.")
     return 3 if CHANGED in verdicts or GONE in verdicts else 0
 
@@ -62,14 +74,16 @@ def committed_at_head(root: Path) -> Committed | None:
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    command = ["git", "-C", str(root), *arguments]
     try:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, encoding="utf-8", check=False)
+        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
     except OSError:   # no git on this machine
         return None
 
 
 def _committed_notebooks(tier: str, reports: Path, committed: Committed) -> list[str]:
-    listing = committed(f"{reports.name}/{tier}/metrics") or ""   # `git show` of a folder: a headline, then a name per line
+    # `git show` of a folder gives a headline, then a name per line
+    listing = committed(f"{reports.name}/{tier}/metrics") or ""
     return [name.removesuffix(".json") for name in listing.splitlines() if name.endswith(".json")]
 
 
@@ -82,19 +96,27 @@ def _values(tier: str, reports: Path, committed: Committed) -> Iterator[Row]:
         old = _flat(read_metrics(text, f"committed {path}")) if text is not None else {}
         now = _flat(current.get(notebook, {}))
         for key in dict.fromkeys([*old, *now]):
-            group, name = f"{notebook} {key[0]}", key[1]
-            yield Row(tier, group, name, old.get(key), now.get(key), _verdict(key in old, key in now, old.get(key), now.get(key)))
+            place, name = key
+            if key in old and key in now:
+                verdict = _verdict(old[key], now[key])
+            else:
+                verdict = GONE if key in old else NEW
+            yield Row(tier, f"{notebook} {place}", name, old.get(key), now.get(key), verdict)
 
 
 def _flat(metrics: dict[str, Any]) -> dict[tuple[str, str], Any]:
-    return {(f"{table} {dataset}/{network}", f"{row} {metric}"): value
-            for table, datasets in metrics.get("results", {}).items() for dataset, networks in datasets.items()
-            for network, rows in networks.items() for row, values in rows.items() for metric, value in values.items()}
+    """Every value by its table, data set and network, and by its row and metric."""
+    flat = {}
+    for table, datasets in metrics.get("results", {}).items():
+        for dataset, networks in datasets.items():
+            for network, rows in networks.items():
+                for row, values in rows.items():
+                    for metric, value in values.items():
+                        flat[f"{table} {dataset}/{network}", f"{row} {metric}"] = value
+    return flat
 
 
-def _verdict(was: bool, there: bool, old: Any, now: Any) -> str:
-    if not (was and there):
-        return GONE if was else NEW
+def _verdict(old: Any, now: Any) -> str:
     if old == now or not (known(old) or known(now)):   # two undefined values agree
         return IDENTICAL
     if not (known(old) and known(now)):
@@ -109,8 +131,10 @@ def _claims(tier: str, reports: Path, committed: Committed) -> Iterator[Row]:
     now = _verdicts(file.read_text(encoding="utf-8") if file.is_file() else "[]", path)
     old = _verdicts(committed(path) or "[]", f"committed {path}")
     for claim in dict.fromkeys([*old, *now]):
-        was, there = claim in old, claim in now
-        verdict = (GONE if was else NEW) if not (was and there) else IDENTICAL if old[claim] == now[claim] else CHANGED
+        if claim in old and claim in now:
+            verdict = IDENTICAL if old[claim] == now[claim] else CHANGED
+        else:
+            verdict = GONE if claim in old else NEW
         yield Row(tier, CLAIMS, claim, old.get(claim), now.get(claim), verdict)
 
 
@@ -126,10 +150,13 @@ def _lines(rows: list[Row]) -> list[str]:
     lines = []
     for group in dict.fromkeys(row.group for row in rows):
         members = [row for row in rows if row.group == group]
-        same = sum(row.verdict == IDENTICAL for row in members)
-        lines.append(f"  {group}: {same} of {len(members)} {'verdicts' if group == CLAIMS else 'values'} identical")
-        lines += [f"    {row.name:<{width}}  {row.verdict:<10}  {_text(row.committed):<{column}}  now {_text(row.now)}"
-                  for row in members if row.verdict != IDENTICAL]
+        differing = [row for row in members if row.verdict != IDENTICAL]
+        kind = "verdicts" if group == CLAIMS else "values"
+        lines.append(f"  {group}: {len(members) - len(differing)} of {len(members)} {kind} identical")
+        for row in differing:
+            then = _text(row.committed)
+            words = f"{row.name:<{width}}  {row.verdict:<10}  {then:<{column}}  now {_text(row.now)}"
+            lines.append(f"    {words}")
     return lines
 
 

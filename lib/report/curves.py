@@ -2,6 +2,7 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,36 @@ from matplotlib.figure import Figure
 from lib.report.figures import COLOURS
 from lib.report.numbers import known
 
-LINES = (*COLOURS, "#c23b3b", "#7a7a7a", "#b59f2b", "#2ba7b8")   # no two lines of a figure alike
+# No two lines of a figure alike.
+LINES: tuple[str, ...] = (*COLOURS, "#c23b3b", "#7a7a7a", "#b59f2b", "#2ba7b8")
 TICKS = 12   # as many values of a setting are all named below the axis
 Series = Mapping[str, Mapping[float, Mapping[str, float]]]   # name -> x -> {"mean", "low", "high"}
+Quoted = Mapping[str, Mapping[float, float | None]]          # name -> x -> the paper's value
 
 
-def curve(series: Series, xlabel: str, ylabel: str, paper: Mapping[str, Mapping[float, float | None]] | None = None) -> Figure:
-    """Lines with shaded intervals; the paper's values as black diamonds, edged in the colour of the line they belong to."""
+@dataclass(frozen=True)
+class Diamond:
+    """A value of the paper in a figure, and the colour of the line it belongs to."""
+    x: float
+    y: float
+    edge: str
+
+
+def curve(series: Series, xlabel: str, ylabel: str, paper: Quoted | None = None) -> Figure:
+    """Lines with shaded intervals; the paper's values as black diamonds, edged in their line's colour."""
     figure = Figure(figsize=(5.5, 3), layout="constrained")
     axis = figure.subplots()
     colours = {name: LINES[place % len(LINES)] for place, name in enumerate(series)}
     for name, values in series.items():
-        points = [(x, values[x]) for x in sorted(values) if known(values[x])]
-        xs = [x for x, _ in points]
-        axis.fill_between(xs, [v["low"] for _, v in points], [v["high"] for _, v in points], color=colours[name], alpha=0.18, lw=0)
-        axis.plot(xs, [v["mean"] for _, v in points], marker="o", ms=3.5, lw=1.5, color=colours[name], label=name)
-    quoted = [(x, y, colours.get(name, "black")) for name, values in (paper or {}).items() for x, y in values.items() if y is not None]
+        _line(axis, name, values, colours[name])
+    quoted = _quoted(paper or {}, colours)
     if quoted:
-        axis.scatter([x for x, _, _ in quoted], [y for _, y, _ in quoted], marker="D", s=30, color="black", linewidths=1.3,
-                     edgecolors=[edge for _, _, edge in quoted], zorder=3, label="paper")
-    places = sorted({x for values in series.values() for x in values} | {x for x, _, _ in quoted})
+        axis.scatter([point.x for point in quoted], [point.y for point in quoted], marker="D", s=30,
+                     color="black", linewidths=1.3, edgecolors=[point.edge for point in quoted], zorder=3,
+                     label="paper")
+    places = {point.x for point in quoted}.union(*series.values())
     if len(places) <= TICKS:
-        axis.set_xticks(places, [f"{x:g}" for x in places])
+        axis.set_xticks(sorted(places), [f"{x:g}" for x in sorted(places)])
     _finish(axis, xlabel, ylabel)
     axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -40,8 +49,8 @@ def curve(series: Series, xlabel: str, ylabel: str, paper: Mapping[str, Mapping[
 def training_curves(source: Path | str | Sequence[Mapping[str, Any]]) -> Figure:
     """Loss over the steps, and mAP on `val` on an axis of its own.
 
-    A CSV file, or its rows: phase, epoch, step, loss, val_map; loss or val_map may be empty. Where the steps start anew, the curve
-    goes on where it was.
+    The source is a CSV file, or its rows: phase, epoch, step, loss, val_map; loss or val_map may be empty.
+    Where the steps start anew, the curve goes on where it was.
     """
     rows = _read(source)
     steps = _running(rows)
@@ -58,9 +67,28 @@ def training_curves(source: Path | str | Sequence[Mapping[str, Any]]) -> Figure:
         other.spines["right"].set_visible(True)
     for step, phase in _phases(steps, rows):
         axis.axvline(step, lw=0.8, ls=":", color="grey")
-        axis.text(step, 1, f" {phase}", transform=axis.get_xaxis_transform(), va="bottom", fontsize=7, color="dimgrey")
+        axis.text(step, 1, f" {phase}", transform=axis.get_xaxis_transform(), va="bottom", fontsize=7,
+                  color="dimgrey")
     figure.legend(handles=lines, fontsize=8, frameon=False, loc="outside lower center", ncols=2)
     return figure
+
+
+def _line(axis: Any, name: str, values: Mapping[float, Mapping[str, float]], colour: str) -> None:
+    points = [(x, values[x]) for x in sorted(values) if known(values[x])]
+    xs = [x for x, _ in points]
+    means = [value["mean"] for _, value in points]
+    lows, highs = [value["low"] for _, value in points], [value["high"] for _, value in points]
+    axis.fill_between(xs, lows, highs, color=colour, alpha=0.18, lw=0)
+    axis.plot(xs, means, marker="o", ms=3.5, lw=1.5, color=colour, label=name)
+
+
+def _quoted(paper: Quoted, colours: Mapping[str, str]) -> list[Diamond]:
+    diamonds = []
+    for name, values in paper.items():
+        for x, y in values.items():
+            if y is not None:
+                diamonds.append(Diamond(x, y, colours.get(name, "black")))
+    return diamonds
 
 
 def _finish(axis: Any, xlabel: str, ylabel: str) -> None:
@@ -83,21 +111,32 @@ def _running(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     before, last = 0.0, 0.0
     for place, row in enumerate(rows):
         step = float(row["step"])
-        if step < last or (place and step == last and row["phase"] != rows[place - 1]["phase"]):
+        is_new_phase = place > 0 and row["phase"] != rows[place - 1]["phase"]
+        if step < last or (is_new_phase and step == last):
             before += last
         last = step
         steps.append(before + step)
     return steps
 
 
-def _points(steps: Sequence[float], rows: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    pairs = [(step, float(row[key])) for step, row in zip(steps, rows) if row.get(key) not in (None, "")]
-    found = [(step, value) for step, value in pairs if math.isfinite(value)]
-    return [step for step, _ in found], [value for _, value in found]
+def _points(steps: Sequence[float], rows: Sequence[Mapping[str, Any]],
+            key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of the rows that have a finite one."""
+    at, values = [], []
+    for step, row in zip(steps, rows, strict=True):
+        text = row.get(key)
+        if text not in (None, "") and math.isfinite(float(text)):
+            at.append(step)
+            values.append(float(text))
+    return at, values
 
 
 def _phases(steps: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str]]:
     """Where each phase starts; nothing where there is only one."""
-    starts = [(steps[0] if place == 0 else steps[place - 1], str(row["phase"])) for place, row in enumerate(rows)
-              if place == 0 or row["phase"] != rows[place - 1]["phase"]]
+    starts = []
+    for place, row in enumerate(rows):
+        if place == 0:
+            starts.append((steps[0], str(row["phase"])))
+        elif row["phase"] != rows[place - 1]["phase"]:
+            starts.append((steps[place - 1], str(row["phase"])))
     return starts if len(starts) > 1 else []

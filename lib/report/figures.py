@@ -1,11 +1,12 @@
-"""Figures that the notebooks share: grids of pictures, bars with intervals, curves."""
+"""Figures that the notebooks share: grids of pictures, and bars with intervals."""
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-COLOURS = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
+COLOURS: tuple[str, ...] = ("#31688e", "#e07b39", "#35a16b", "#8f4e9f")
 SIDE = 160   # pixels of a picture in a grid
 Picture = Image.Image | np.ndarray   # a photograph, or a heat map (H, W) in 0..1
 
@@ -17,7 +18,8 @@ def photograph(photo: Image.Image) -> Picture:
 
 def heat(values: np.ndarray, how: Image.Resampling = Image.Resampling.BILINEAR) -> Picture:
     """A map `(h, w)` in 0..1 as a picture of a grid."""
-    return np.asarray(Image.fromarray(np.asarray(values, dtype=np.float32)).resize((SIDE, SIDE), how))
+    image = Image.fromarray(np.asarray(values, dtype=np.float32))
+    return np.asarray(image.resize((SIDE, SIDE), how))
 
 
 def palette() -> np.ndarray:
@@ -26,31 +28,30 @@ def palette() -> np.ndarray:
     colours = np.zeros((256, 3), dtype=np.uint8)
     for bit in range(8):
         for channel in range(3):
-            colours[:, channel] |= (((numbers >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+            is_set = (numbers >> (3 * bit + channel)) & 1
+            colours[:, channel] |= (is_set << (7 - bit)).astype(np.uint8)
     colours[255] = 224
     return colours
 
 
-def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labels: Sequence[str] = (), size: float = 1.5) -> Figure:
+def picture_grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], labels: Sequence[str] = (),
+                 size: float = 1.5) -> Figure:
     """Photographs and heat maps side by side; one row an image, its label at the left."""
     figure = Figure(figsize=(size * len(columns), size * len(rows) + 0.25), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
-            axis = axes[r, c]
-            axis.set_xticks([])
-            axis.set_yticks([])
-            is_heat = isinstance(picture, np.ndarray) and picture.ndim == 2
-            axis.imshow(np.asarray(picture), **({"cmap": "magma", "vmin": 0, "vmax": 1} if is_heat else {}), aspect="auto")
+            _show(axes[r, c], picture)
             if r == 0:
-                axis.set_title(columns[c], fontsize=8)
+                axes[r, c].set_title(columns[c], fontsize=8)
             if c == 0 and labels:
-                axis.set_ylabel(labels[r], fontsize=7)
+                axes[r, c].set_ylabel(labels[r], fontsize=7)
     return figure
 
 
-def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str, paper: Mapping[str, float | None] | None = None) -> Figure:
-    """{network: {row: {"mean", "low", "high"}}} as bars with intervals; the paper's values as black diamonds."""
+def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str,
+         paper: Mapping[str, float | None] | None = None) -> Figure:
+    """{network: {row: {"mean", "low", "high"}}} as bars with intervals, the paper's values as diamonds."""
     rows = list(next(iter(groups.values())))
     figure = Figure(figsize=(max(4.5, 0.95 * len(rows)), 3), layout="constrained")
     axis = figure.subplots()
@@ -58,14 +59,35 @@ def bars(groups: Mapping[str, Mapping[str, Mapping[str, float]]], ylabel: str, p
     for g, (name, values) in enumerate(groups.items()):
         x = np.arange(len(rows)) + (g - (len(groups) - 1) / 2) * width
         means = np.array([values[row]["mean"] for row in rows])
-        spread = np.abs(np.array([[values[row]["low"], values[row]["high"]] for row in rows]).T - means)
-        axis.bar(x, means, width * 0.92, yerr=spread, capsize=2.5, label=name, color=COLOURS[g % len(COLOURS)], error_kw={"lw": 1})
-    if quoted := {row: v for row, v in (paper or {}).items() if v is not None and row in rows}:
-        axis.scatter([rows.index(row) for row in quoted], list(quoted.values()), marker="D", s=28, color="black", zorder=3, label="paper")
-    axis.set_xticks(range(len(rows)), rows, rotation=20 if max(map(len, rows)) > 7 else 0, fontsize=8)
+        ends = np.array([[values[row]["low"], values[row]["high"]] for row in rows])
+        axis.bar(x, means, width * 0.92, yerr=np.abs(ends.T - means), capsize=2.5, label=name,
+                 color=COLOURS[g % len(COLOURS)], error_kw={"lw": 1})
+    quoted = {row: value for row, value in (paper or {}).items() if value is not None and row in rows}
+    if quoted:
+        places = [rows.index(row) for row in quoted]
+        axis.scatter(places, list(quoted.values()), marker="D", s=28, color="black", zorder=3, label="paper")
+    longest = max(len(row) for row in rows)
+    axis.set_xticks(range(len(rows)), rows, rotation=20 if longest > 7 else 0, fontsize=8)
     axis.set_ylabel(ylabel)
-    low = min([v["low"] for values in groups.values() for v in values.values()] + list(quoted.values()))
-    axis.set_ylim(bottom=max(0.0, low - 0.35 * abs(low)))
+    axis.set_ylim(bottom=_bottom(groups, quoted))
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _show(axis: Any, picture: Picture) -> None:
+    """One picture without ticks; a map in the colours of a heat map, on the same scale everywhere."""
+    axis.set_xticks([])
+    axis.set_yticks([])
+    is_heat = isinstance(picture, np.ndarray) and picture.ndim == 2
+    colours = {"cmap": "magma", "vmin": 0, "vmax": 1} if is_heat else {}
+    axis.imshow(np.asarray(picture), **colours, aspect="auto")
+
+
+def _bottom(groups: Mapping[str, Mapping[str, Mapping[str, float]]], quoted: Mapping[str, float]) -> float:
+    """Where the axis begins: below the least value, so that differences of long bars are seen."""
+    lows = list(quoted.values())
+    for values in groups.values():
+        lows += [value["low"] for value in values.values()]
+    least = min(lows)
+    return max(0.0, least - 0.35 * abs(least))

@@ -9,16 +9,20 @@ from typing import Any
 
 from lib.base.paths import ROOT
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2")
-CODE = ("lib", "notebooks", "dvc.yaml", "requirements.lock")   # what makes a revision dirty; parameters are recorded by value
+PACKAGES: tuple[str, ...] = ("torch", "torchvision", "timm", "numpy", "pillow", "pydensecrf2")
+# What makes a revision dirty; parameters are recorded by value.
+CODE: tuple[str, ...] = ("lib", "notebooks", "dvc.yaml", "requirements.lock")
 
 
 def provenance(params: dict[str, Any], datasets: dict[str, str], weights: dict[str, str]) -> dict[str, Any]:
     """`params`: name -> dataclass or plain value that was used; `datasets` and `weights`: name -> hash."""
-    plain = {k: dataclasses.asdict(v) if dataclasses.is_dataclass(v) else v for k, v in params.items()}
-    return {"git": {"revision": _git("rev-parse", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--", *CODE))},
-            "params": plain, "datasets": datasets, "weights": weights,
-            "packages": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}}
+    changes = _git("status", "--porcelain", "--", *CODE)
+    packages = {name: version(name) for name in PACKAGES}
+    return {
+        "git": {"revision": _git("rev-parse", "HEAD"), "dirty": bool(changes)},
+        "params": {name: _plain(value) for name, value in params.items()},
+        "datasets": datasets, "weights": weights,
+        "packages": {"python": platform.python_version(), **packages}}
 
 
 def device_used() -> str:
@@ -31,8 +35,14 @@ def device_used() -> str:
     return f"cpu ({torch.get_num_threads()} threads)"
 
 
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+
+
 def _git(*words: str) -> str:
+    """What Git prints; nothing outside a checkout."""
+    command = ["git", "-C", str(ROOT), *words]
     try:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

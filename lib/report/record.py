@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.base.files import whole_file, write_json
 from lib.base.paths import BUILD
+from lib.report.paper import Paper
 from lib.report.provenance import device_used, provenance
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ LARGEST_FIGURE = 290_000   # bytes; above, a figure is stored with 256 or 64 col
 
 @dataclass
 class Record:
-    """Collects results while a notebook runs; `Record.open` begins it, `close` writes everything, whole or not at all.
+    """Collects results while a notebook runs: `open` begins it, `close` writes all of it or nothing.
 
-    params   all parameters, of which `close` records those that were used
+    params   all parameters; `close` records those that were used
     seeds    of the draws of images, or of the networks where several were trained
     """
     notebook: str
@@ -50,14 +51,15 @@ class Record:
     def folder(self) -> Path:
         return Path(os.environ.get(OUTPUT) or BUILD / "interactive" / self.tier)
 
-    def add(self, table: str, dataset: str, network: str, rows: Mapping[str, Any], comparisons: Mapping[str, Any] | None = None) -> None:
+    def add(self, table: str, dataset: str, network: str, rows: Mapping[str, Any],
+            comparisons: Mapping[str, Any] | None = None) -> None:
         """Rows `{row: {metric: {"mean", "low", "high"}}}` of a table, and paired comparisons of them."""
         self.results.setdefault(table, {}).setdefault(dataset, {})[network] = dict(rows)
         if comparisons:
             self.comparisons.setdefault(table, {}).setdefault(dataset, {})[network] = dict(comparisons)
 
     def figure(self, figure: "Figure", name: str, caption: str) -> "Image":
-        """Keep a figure under figures/<notebook>/ (small enough for Git); the picture returned is what was kept."""
+        """Keep a figure under figures/<notebook>/, small enough for Git, and return what was kept."""
         from IPython.display import Image
 
         path = self.folder / "figures" / self.notebook / f"{name}.png"
@@ -67,36 +69,45 @@ class Record:
         self.figures.append({"file": f"figures/{self.notebook}/{name}.png", "caption": caption})
         return Image(data=path.read_bytes())
 
-    def table(self, table: str, dataset: str, paper: str, columns: list[str] | None = None) -> "HTML":
-        """A table as the report will show it, for the notebook's output."""
+    def table(self, table: str, dataset: str, paper: Paper | None,
+              columns: Sequence[str] | None = None) -> "HTML":
+        """A table as the report will show it, for the notebook's output.
+
+        paper   whose labels the rows bear, and whose numbers stand beside ours where it prints some;
+                None shows ours alone, each row by its key
+        """
         from IPython.display import HTML
 
-        from lib.report.tables import html_table
-        return HTML(html_table(vars(self), table, dataset, paper, columns))
+        from lib.report.tables import Table, html_table
+        return HTML(html_table(Table({"results": self.results}, table, dataset, paper, columns)))
 
-    def close(self, n_images: int, used: Sequence[str], datasets: Mapping[str, str], weights: Mapping[str, str]) -> Path:
+    def close(self, n_images: int, used: Sequence[str], datasets: Mapping[str, str],
+              weights: Mapping[str, str]) -> Path:
         """Write metrics/<notebook>.json.
 
-        used       blocks of params.yaml, or of the tier, that the results follow from; seed, bootstrap and the notebook's
-                   own block of the tier are always recorded
+        used       blocks of params.yaml, or of the tier, that the results follow from; seed, bootstrap
+                   and the notebook's own block of the tier are always recorded
         datasets   name -> hash of what was read
         weights    name -> hash of what was loaded
         """
-        seconds = round(perf_counter() - self.start, 1)
+        metrics = {
+            "notebook": self.notebook, "tier": self.tier, "n_images": n_images, "seeds": self.seeds,
+            "seconds": round(perf_counter() - self.start, 1), "device": self.device,
+            "results": self.results, "comparisons": self.comparisons, "timing": self.timing,
+            "counts": self.counts, "figures": self.figures,
+            "provenance": provenance(self._used(used), dict(datasets), dict(weights))}
         path = self.folder / "metrics" / f"{self.notebook}.json"
-        write_json(path, {"notebook": self.notebook, "tier": self.tier, "n_images": n_images, "seeds": self.seeds,
-                          "seconds": seconds, "device": self.device, "results": self.results,
-                          "comparisons": self.comparisons, "timing": self.timing, "counts": self.counts,
-                          "figures": self.figures,
-                          "provenance": provenance(self._used(used), dict(datasets), dict(weights))})
+        write_json(path, metrics)
         return path
 
     def _used(self, names: Sequence[str]) -> dict[str, Any]:
-        block = self.params.tier[self.tier]
-        found = {"seed": self.params.seed, "bootstrap": self.params.bootstrap, "tier": getattr(block, self.notebook)}
+        tier = self.params.tier[self.tier]
+        own = getattr(tier, self.notebook)
+        recorded = {"seed": self.params.seed, "bootstrap": self.params.bootstrap, "tier": own}
         for name in names:
-            found[name] = getattr(self.params if hasattr(self.params, name) else block, name)
-        return found
+            holder = self.params if hasattr(self.params, name) else tier
+            recorded[name] = getattr(holder, name)
+        return recorded
 
 
 def _shrink(path: Path) -> None:

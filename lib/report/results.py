@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.base.problem import Problem
+from lib.report.paper import Guest, Papers
 
-# (notebook, table) -> the notebook and its table that measure further rows of it: the rCAM paper compares itself with DCSM.
-GUESTS = {("rcam", "table2"): ("dcsm", "rcam_table2")}
+Metrics = dict[str, Any]
 
 
 def read_json(text: str, name: str) -> Any:
@@ -17,32 +17,43 @@ def read_json(text: str, name: str) -> Any:
         raise Problem(f"{name}: damaged, not JSON ({error}); run the stage that writes it again.") from None
 
 
-def read_metrics(text: str, name: str) -> dict[str, Any]:
+def read_metrics(text: str, name: str) -> Metrics:
     """Parse a metrics file; one without results is named."""
     metrics = read_json(text, name)
     if not isinstance(metrics, dict) or not isinstance(metrics.get("results"), dict):
-        raise Problem(f'{name}: damaged, a metrics file needs "results"; run the notebook that writes it again.')
+        raise Problem(f'{name}: damaged, a metrics file needs "results"; '
+                      "run the notebook that writes it again.")
     return metrics
 
 
-def tier_metrics(reports: Path, tier: str) -> dict[str, dict[str, Any]]:
+def tier_metrics(reports: Path, tier: str) -> dict[str, Metrics]:
     """`{notebook: metrics}` of a tier, by name; empty where nothing was run."""
     files = sorted((reports / tier / "metrics").glob("*.json"))
     return {file.stem: read_metrics(file.read_text(encoding="utf-8"), str(file)) for file in files}
 
 
-def with_guest_rows(metrics: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """A tier's metrics as its tables show them: rows that another notebook measured stand where they belong.
+def with_guest_rows(metrics: dict[str, Metrics], papers: Papers) -> dict[str, Metrics]:
+    """A tier's metrics as its tables show them: rows of other notebooks stand where they belong.
 
-    Only for the datasets and networks that the table has; `guests` of a notebook then names, per table, where such rows come from.
+    Only for the data sets and networks that the table has. `guests` of a notebook then names, per table,
+    where such rows come from.
     """
     shown = dict(metrics)
-    for (notebook, table), (guest, source) in GUESTS.items():
-        own = metrics.get(notebook, {}).get("results", {}).get(table, {})
-        rows = metrics.get(guest, {}).get("results", {}).get(source, {})
-        joined = {dataset: {network: {**rows.get(dataset, {}).get(network, {}), **values} for network, values in networks.items()}
-                  for dataset, networks in own.items()}
-        if joined != own:
-            host = metrics[notebook]
-            shown[notebook] = {**host, "results": {**host["results"], table: joined}, "guests": {**host.get("guests", {}), table: guest}}
+    for notebook, own in metrics.items():
+        for table, guest in papers.of(notebook).guests.items():
+            if table in own["results"]:
+                shown[notebook] = _joined(shown[notebook], table, guest, metrics.get(guest.notebook, {}))
     return shown
+
+
+def _joined(host: Metrics, table: str, guest: Guest, measured: Metrics) -> Metrics:
+    """The host's metrics with the guest's rows ahead of its own in one table."""
+    rows = measured.get("results", {}).get(guest.table, {})
+    joined: dict[str, dict[str, Any]] = {}
+    for dataset, networks in host["results"][table].items():
+        guests = rows.get(dataset, {})
+        joined[dataset] = {name: {**guests.get(name, {}), **values} for name, values in networks.items()}
+    if joined == host["results"][table]:
+        return host
+    sources = {**host.get("guests", {}), table: guest.notebook}
+    return {**host, "results": {**host["results"], table: joined}, "guests": sources}

@@ -1,14 +1,15 @@
 """Verdicts on claims, computed from intervals; every kind of claim is one function here."""
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lib.report.claim_file import Claim
 from lib.report.numbers import known, with_interval
-from lib.report.reported import paper_value
 from lib.report.words import METRICS
 
-HOLDS, FAILS, UNCLEAR, NOT_RUN = "holds", "fails", "unclear", "not run"
+HOLDS, FAILS = "holds", "fails"
+UNCLEAR, NOT_RUN = "unclear", "not run"
+WORST_FIRST: tuple[str, ...] = (FAILS, UNCLEAR, HOLDS)
 TURNED = ("not_better", "worst")   # kinds in which a row that comes out ahead is the unfavourable case
 
 
@@ -19,6 +20,7 @@ class Span(NamedTuple):
     high: float
 
     def negated(self) -> "Span":
+        """The span of the opposite difference."""
         return Span(-self.mean, -self.high, -self.low)
 
     def __str__(self) -> str:
@@ -27,7 +29,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """What one table holds for one dataset and network."""
+    """What one table holds for one data set and network."""
     dataset: str
     rows: dict[str, Any]
     comparisons: dict[str, Any]
@@ -41,18 +43,30 @@ class Outcome:
     note: str
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The difference of a row to one other row, with its verdict."""
+    verdict: str
+    gap: Span
+    other: str
+
+
 class Missing(Exception):
     """What a claim needs was not run; the text says what."""
 
 
 def above(span: Span, bar: float) -> str:
     """Strictly above; an interval that touches the bar includes the tie."""
-    return HOLDS if span.low > bar else FAILS if span.high < bar else UNCLEAR
+    if span.low > bar:
+        return HOLDS
+    return FAILS if span.high < bar else UNCLEAR
 
 
 def at_least(span: Span, bar: float) -> str:
     """Not below."""
-    return HOLDS if span.low >= bar else FAILS if span.high < bar else UNCLEAR
+    if span.low >= bar:
+        return HOLDS
+    return FAILS if span.high < bar else UNCLEAR
 
 
 def within(span: Span, minimum: float, maximum: float) -> str:
@@ -63,7 +77,7 @@ def within(span: Span, minimum: float, maximum: float) -> str:
 
 
 def judge_cell(claim: Claim, cell: Cell) -> Outcome:
-    """The verdict on a claim for one dataset and network."""
+    """The verdict on a claim for one data set and network."""
     try:
         return _KINDS[claim.kind](claim, cell)
     except Missing as missing:
@@ -87,9 +101,12 @@ def _worst(claim: Claim, cell: Cell) -> Outcome:
 
 
 def _optimum(claim: Claim, cell: Cell) -> Outcome:
-    pairs = [key.split(" - ") for key in cell.comparisons if " - " in key]
-    others = [b if a == claim.row else a for a, b in pairs if claim.row in (a, b)]
-    rivals = [other for other in dict.fromkeys(others) if other not in claim.neighbours]
+    compared: list[str] = []
+    for pair in cell.comparisons:
+        rows = pair.split(" - ")
+        if len(rows) == 2 and claim.row in rows:
+            compared.append(rows[1] if rows[0] == claim.row else rows[0])
+    rivals = [row for row in dict.fromkeys(compared) if row not in claim.neighbours]
     if not rivals:
         raise Missing(f"no setting was compared with {claim.row}")
     return _weakest(claim, cell, rivals, lambda gap: above(gap, -claim.margin))
@@ -97,16 +114,16 @@ def _optimum(claim: Claim, cell: Cell) -> Outcome:
 
 def _rise(claim: Claim, cell: Cell) -> Outcome:
     gap = _difference(cell, claim.row, claim.base, claim.metric)
-    verdict = at_least(_directed(gap, METRICS[claim.metric][2]), claim.minimum)
-    return Outcome(verdict, gap, f"difference {claim.row} - {claim.base} {gap}, at least {claim.minimum:g} claimed")
+    verdict = at_least(_directed(gap, METRICS[claim.metric].direction), claim.minimum)
+    note = f"difference {claim.row} - {claim.base} {gap}, at least {claim.minimum:g} claimed"
+    return Outcome(verdict, gap, note)
 
 
 def _gain(claim: Claim, cell: Cell) -> Outcome:
-    key = f"{claim.row} / {claim.base}"
-    ratio = _span(cell.comparisons, key, claim.metric)
-    percent = Span(*(100 * (r - 1) for r in ratio))
-    percent = percent if METRICS[claim.metric][2] > 0 else percent.negated()
-    return Outcome(at_least(percent, claim.minimum), percent, f"gain of {claim.row} over {claim.base} in percent {percent}")
+    ratio = _span(cell.comparisons, f"{claim.row} / {claim.base}", claim.metric)
+    percent = _directed(Span(*(100 * (r - 1) for r in ratio)), METRICS[claim.metric].direction)
+    note = f"gain of {claim.row} over {claim.base} in percent {percent}"
+    return Outcome(at_least(percent, claim.minimum), percent, note)
 
 
 def _share(claim: Claim, cell: Cell) -> Outcome:
@@ -116,12 +133,13 @@ def _share(claim: Claim, cell: Cell) -> Outcome:
 
 def _value(claim: Claim, cell: Cell) -> Outcome:
     span = _span(cell.rows, claim.row, claim.metric)
-    paper = paper_value(claim.paper, claim.table, cell.dataset, claim.row, claim.metric)
-    if paper is None:
+    printed = claim.paper.value(claim.table, cell.dataset, claim.row, claim.metric)
+    if printed is None:
         raise Missing(f"the paper has no value for {cell.dataset}")
-    direction = METRICS[claim.metric][2]
-    reached = at_least(_directed(span, direction), direction * paper - claim.tolerance)
-    return Outcome(reached, span, f"{claim.row} {span}, the paper's {paper:g}, tolerance {claim.tolerance:g}")
+    direction = METRICS[claim.metric].direction
+    verdict = at_least(_directed(span, direction), direction * printed - claim.tolerance)
+    note = f"{claim.row} {span}, the paper's {printed:g}, tolerance {claim.tolerance:g}"
+    return Outcome(verdict, span, note)
 
 
 _KINDS: dict[str, Callable[[Claim, Cell], Outcome]] = {
@@ -129,19 +147,21 @@ _KINDS: dict[str, Callable[[Claim, Cell], Outcome]] = {
     "optimum": _optimum, "rise": _rise, "gain": _gain, "share": _share, "value": _value}
 
 
-def _weakest(claim: Claim, cell: Cell, others: Any, test: Callable[[Span], str]) -> Outcome:
+def _weakest(claim: Claim, cell: Cell, others: Sequence[str], test: Callable[[Span], str]) -> Outcome:
     """Judge the row against each of the others; the least favourable of the paired differences decides."""
-    direction = METRICS[claim.metric][2]
-    found = []
+    direction = METRICS[claim.metric].direction
+    judged = []
     for other in others:
         gap = _difference(cell, claim.row, other, claim.metric)
-        verdict = test(_directed(gap, direction))
-        found.append(((FAILS, UNCLEAR, HOLDS).index(verdict), direction * gap.mean, verdict, gap, other))
-    if claim.kind in TURNED:
-        found = [(rank, -size, *rest) for rank, size, *rest in found]
-    _, _, verdict, gap, other = min(found)
-    weakest = f", the least favourable of {len(found)}" if len(found) > 1 else ""
-    return Outcome(verdict, gap, f"difference {claim.row} - {other} {gap}{weakest}")
+        judged.append(Judged(test(_directed(gap, direction)), gap, other))
+    favourable = -direction if claim.kind in TURNED else direction
+
+    def favour(one: Judged) -> tuple[Any, ...]:
+        return WORST_FIRST.index(one.verdict), favourable * one.gap.mean, one.gap, one.other
+
+    least = min(judged, key=favour)
+    which = f", the least favourable of {len(judged)}" if len(judged) > 1 else ""
+    return Outcome(least.verdict, least.gap, f"difference {claim.row} - {least.other} {least.gap}{which}")
 
 
 def _directed(span: Span, direction: int) -> Span:

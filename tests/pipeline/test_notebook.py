@@ -7,17 +7,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.pipeline import notebook as stage
-from lib.pipeline.notebook import (
-    check_complete,
-    check_parameters,
-    publish_notebook,
-    read,
-    run_notebook,
-    strip,
-)
+from lib.pipeline.notebook import check_complete, check_parameters, read, run_notebook, strip
 from lib.report.record import OUTPUT
 
 SETTINGS = 'tier = "none"\nvalue = 1\nflag = True\nnothing = 0'
@@ -49,7 +41,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def published(tmp_path: Path) -> dict[str, bytes]:
     """What an earlier run has left in reports/ and build/."""
-    for name in ("reports/t/metrics/tiny.json", "reports/t/figures/tiny/old.png", "reports/t/figures/other/kept.png", "build/t/tiny.ipynb"):
+    for name in ("reports/t/metrics/tiny.json", "reports/t/figures/tiny/old.png", "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"old {name}")
     return files(tmp_path)
@@ -71,27 +63,10 @@ def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes
     now = files(tmp_path)
     assert json.loads(now["reports/t/metrics/tiny.json"]) == {"tier": "t", "value": 5, "flag": False, "nothing": None}
     assert set(now) - {"source/tiny.ipynb"} == {"reports/t/metrics/tiny.json", "reports/t/figures/tiny/new.png",
-                                                "reports/t/figures/other/kept.png", "build/t/tiny.ipynb"}   # the old figure is gone
-    executed = read(tmp_path / "build" / "t" / "tiny.ipynb")
+                                                "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"}   # the old figure is gone
+    executed = read(tmp_path / "build" / "t" / "notebooks" / "tiny.ipynb")
     assert [c.execution_count for c in executed.cells] == [1, 2, 3, 4, 5]   # with the injected parameters
     assert os.environ["PYTHONWARNINGS"] == "default::ImportWarning" and "PYTHONPATH" not in os.environ and OUTPUT not in os.environ
-
-
-def test_a_published_notebook_says_nothing_about_the_machine(tmp_path: Path) -> None:
-    made = nbformat.v4.new_notebook(metadata={"papermill": {"input_path": f"{ROOT}/x.ipynb"}, "language_info": {"name": "python"}})
-    made.cells = [nbformat.v4.new_markdown_cell("text"), nbformat.v4.new_code_cell("1", execution_count=1)]
-    made.cells[1].metadata = nbformat.from_dict({"papermill": {"duration": 1}, "execution": {"busy": "now"}, "tags": ["kept"]})
-    made.cells[1].outputs = [nbformat.v4.new_output("stream", name="stderr", text="a warning"),
-                             nbformat.v4.new_output("stream", name="stdout", text=f"{ROOT}/lib/x.py and {ROOT}/data"),
-                             nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
-    nbformat.write(made, tmp_path / "done.ipynb")
-    publish_notebook(tmp_path / "done.ipynb", tmp_path / "out" / "done.ipynb")
-    published = read(tmp_path / "out" / "done.ipynb")
-    nbformat.validate(published)
-    assert published.metadata == {"language_info": {"name": "python"}}
-    assert [c.metadata for c in published.cells] == [{}, {"tags": ["kept"]}]
-    assert [o.get("text", o.get("data")) for o in published.cells[1].outputs] == ["lib/x.py and data", {"text/plain": "1"}]
-    assert published.cells[1].execution_count == 1
 
 
 @pytest.mark.parametrize("cell, words, timeout", [

@@ -69,8 +69,8 @@ def copy(project: Path, tmp_path: Path) -> Path:
 
 def test_every_stage_runs_once(run: tuple[Path, Run]) -> None:
     stages = run[1].stages
-    assert sorted(stages) == sorted([*(f"strip@{n}" for n in NOTEBOOKS), *(f"{n}@smoke" for n in (*FIRST, *NOTEBOOKS)), "report@smoke"])
-    assert stages[-1] == "report@smoke"
+    assert sorted(stages) == sorted(["source", *(f"{name}@smoke" for name in (*FIRST, *NOTEBOOKS)), "report@smoke"])
+    assert stages[0] == "source" and stages[-1] == "report@smoke"
     assert set(metrics(run[0])) == set(NOTEBOOKS)
 
 
@@ -259,7 +259,8 @@ def test_other_parameters(copy: Path) -> None:
             ([(r"^  eps: 0.01$", "  eps: 0.02"), (r"^  numbers: .*$", "  numbers: [0, 2]")], {*RCAM, "dcsm_top_n@smoke", "comparison@smoke"}),
             ([(r"^  alpha_simonyan: .*$", "  alpha_simonyan: 7.5"), (r"lite0: \{side: 96, ratios", "lite0: {side: 128, ratios")],
              {*FROM_MAPS, "dcsm_train@smoke", "comparison@smoke"}),
-            ([(r"^  gamma: 0.1$", "  gamma: 0.2"), (r"^  chosen: .*$", "  chosen: 0.7")], {"csoa_train@smoke"}),   # notebooks by what it leaves
+            ([(r"^  gamma: 0.1$", "  gamma: 0.2")], {"csoa_train@smoke"}),   # notebooks by what it leaves
+            ([(r"^  chosen: .*$", "  chosen: 0.7")], {"comparison@smoke"}),   # which reads it in a process of its own
             ([(r"^  wide: \d+", "  wide: 14"), (r"box_images: 2,", "box_images: 1,")], {"dcsm_maps@smoke", "rcam@smoke", "dcsm@smoke"}),   # dcsm stands in rCAM's table 2
             ([(r"^    data: \{collage: \{train: 600", "    data: {collage: {train: 601"), (r"^mirror: [^ ]*", "mirror: elsewhere")], set())):
         for old, new in edits:
@@ -268,11 +269,70 @@ def test_other_parameters(copy: Path) -> None:
         path.write_text(before, encoding="utf-8")
 
 
-def test_a_module_runs_again_what_imports_it(copy: Path) -> None:
-    for name in ("rcam_constants", "dcsm_constants", "fcn_gbp_tables"):
-        with open(copy / "lib" / "papers" / f"{name}.py", "a") as stream:
-            stream.write("\n# a word\n")
-    assert changed(copy) == {"rcam_constants@smoke", "dcsm_constants@smoke", "fcn_gbp@smoke"}
+def test_what_was_made_is_up_to_date_and_says_by_which_code(project: Path) -> None:
+    """In words, from what DVC noted and from what the stages left."""
+    said = python(project, "-m", "lib.pipeline", "stale", "smoke")
+    assert said.output.splitlines() == [f"{name}@smoke: up to date" for name in (*FIRST, *NOTEBOOKS, "report")], said.output
+    left = {path.name: path.read_bytes() for path in (project / "reports" / "smoke" / "code").iterdir()}
+    assert left == {path.name: path.read_bytes() for path in (project / "build" / "source").iterdir()}
+    page = (project / "reports" / "smoke" / "README.md").read_text(encoding="utf-8")
+    assert f"- {', '.join((*FIRST, *NOTEBOOKS))}: up to date\n" in page
+
+
+def test_a_comment_runs_no_stage_but_source(copy: Path) -> None:
+    """In a module that every stage uses."""
+    path = copy / "lib" / "files.py"
+    with open(path, "a") as stream:
+        stream.write("\n# a word\n")
+    edit(path, '"""Hex SHA-256 of a file."""', '"""The hash of a file, in hexadecimal."""')
+    assert changed(copy) == {"source"}
+    again = dvc(copy, "repro")
+    assert again.status == 0 and again.stages == ["source"], again.output
+    assert changed(copy) == set()
+
+
+def test_a_changed_constant_runs_again_what_uses_it(copy: Path) -> None:
+    """One of a paper's method: its stages, the comparison of all methods, and the report."""
+    edit(copy / "lib" / "papers" / "rcam_shape.py", r"^STRIDES = .*$", "STRIDES = (2, 4)")
+    assert dvc(copy, "repro", "source").stages == ["source"]
+    assert changed(copy) == {"rcam@smoke"}
+    edit(copy / "lib" / "papers" / "rcam.py", r"^SIDE = 224\b", "SIDE = 192")
+    assert dvc(copy, "repro", "source").stages == ["source"]
+    assert changed(copy) == {*RCAM, "comparison@smoke"}
+    assert descendants(copy, "comparison@smoke") == {"comparison@smoke", "report@smoke"}
+    said = python(copy, "-m", "lib.pipeline", "stale", "smoke").output.splitlines()
+    assert "rcam_scales@smoke: code changed: SIDE" in said and "dcsm@smoke: up to date" in said
+
+
+def test_a_renamed_file_runs_nothing_again(copy: Path) -> None:
+    """Its importers say so anew, a notebook among them, and a function moves to another module."""
+    (copy / "lib" / "papers" / "rcam_constants.py").rename(copy / "lib" / "papers" / "rcam_search.py")
+    notebook = copy / "notebooks" / "rcam_constants.ipynb"
+    edit(notebook, r"import rcam_constants, ", "import rcam_search, ")
+    notebook.write_text(re.sub(r"(?<![.\w])rcam_constants\.(?=\w+\()", "rcam_search.", notebook.read_text()))
+    hashes = "def sha256(" + (copy / "lib" / "files.py").read_text().split("def sha256(")[1].split("\n\n\n")[0]
+    (copy / "lib" / "hashes.py").write_text("import hashlib\nfrom pathlib import Path\n\n\n" + hashes + "\n")
+    edit(copy / "lib" / "files.py", re.escape(hashes), "")
+    edit(copy / "lib" / "files.py", r"^from pathlib import Path$", "from pathlib import Path\n\nfrom lib.hashes import sha256")
+    again = dvc(copy, "repro")
+    assert again.status == 0 and again.stages == ["source", "report@smoke"], again.output
+    published = (copy / "reports" / "smoke" / "notebooks" / "rcam_constants.ipynb").read_text()
+    assert "rcam_search.filter_grid" in published and changed(copy) == set()
+
+
+def test_changed_prose_executes_nothing_and_is_published(copy: Path) -> None:
+    path = copy / "notebooks" / "rcam.ipynb"
+    notebook, before = nbformat.read(path, as_version=4), metrics(copy)
+    published = copy / "reports" / "smoke" / "notebooks" / "rcam.ipynb"
+    ran = [cell for cell in nbformat.read(published, as_version=4).cells if cell.cell_type == "code"]
+    prose = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
+    prose.source += "\n\nA sentence that nobody had written."
+    nbformat.write(notebook, path)
+    again = dvc(copy, "repro")
+    assert again.status == 0 and again.stages == ["source", "report@smoke"], again.output
+    now = nbformat.read(published, as_version=4).cells
+    assert any("A sentence that nobody had written." in cell.source for cell in now)
+    assert [cell for cell in now if cell.cell_type == "code"] == ran and metrics(copy) == before
 
 
 def test_raw_maps_go_on_where_they_were(copy: Path) -> None:
@@ -293,7 +353,7 @@ def test_raw_maps_go_on_where_they_were(copy: Path) -> None:
     assert changed(copy) == set()
 
 
-def test_saving_a_notebook_runs_nothing_but_strip(copy: Path) -> None:
+def test_saving_a_notebook_executes_nothing(copy: Path) -> None:
     path = copy / "notebooks" / "rcam.ipynb"
     saved = nbformat.read(path, as_version=4)
     for number, cell in enumerate((c for c in saved.cells if c.cell_type == "code"), start=1):
@@ -301,11 +361,13 @@ def test_saving_a_notebook_runs_nothing_but_strip(copy: Path) -> None:
         cell.outputs = [nbformat.v4.new_output("stream", text="seen")]
     nbformat.write(saved, path)
     again = dvc(copy, "repro")
-    assert again.status == 0 and again.stages == ["strip@rcam"], again.output
+    assert again.status == 0 and again.stages == ["source", "report@smoke"], again.output
     saved.cells[-1].source += "\n# a word"
     nbformat.write(saved, path)
-    assert dvc(copy, "repro", "strip@rcam").status == 0
-    assert changed(copy) == {"rcam@smoke"}
+    assert dvc(copy, "repro", "source").status == 0 and changed(copy) == {"report@smoke"}
+    saved.cells[-1].source += "\nmore = 1"
+    nbformat.write(saved, path)
+    assert dvc(copy, "repro", "source").status == 0 and changed(copy) == {"rcam@smoke", "report@smoke"}
 
 
 def test_the_executed_notebooks_are_reproduced(copy: Path) -> None:
@@ -330,7 +392,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
     assert (folder / "data" / "smoke" / "collage" / "manifest.json").is_file()
     until(lambda: not working_in(folder), 30)
 
-    assert set(dvc(folder, "repro", "rcam_constants@smoke").stages) == {"strip@rcam_constants", "rcam_constants@smoke"}   # the data are there
+    assert dvc(folder, "repro", "rcam_constants@smoke").stages == ["rcam_constants@smoke"]   # the data are there
     interrupted(folder, "rcam_scales@smoke", signal.SIGKILL)
     assert not (results / "metrics" / "rcam_scales.json").exists() and not (results / "figures" / "rcam_scales").exists()
     until(lambda: not working_in(folder), 30)   # the kernel, a process group of its own, has noticed

@@ -1,7 +1,9 @@
 """What the commands of dvc.yaml call, with the expensive parts taken out."""
+import contextlib
 import dataclasses
-import inspect
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ import yaml
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.params import NOTEBOOKS, TIERS, Params, load_params
-from lib.pipeline import __main__ as command, repro, stages
+from lib.pipeline import __main__ as command, repro, source, stages
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-COMMANDS = [(name, item, stage["do"]["cmd"].replace("${item}", item)) for name, stage in STAGES.items()
-            for item in (stage["foreach"] if name == "strip" else TIERS)]
+COMMANDS = [(name, tier, stage["do"]["cmd"].replace("${item}", tier)) for name, stage in STAGES.items() if "do" in stage
+            for tier in TIERS]
 
 
 @pytest.fixture
@@ -38,10 +40,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """What was called of `stages`, with its arguments; none of it runs, whatever stages there will be."""
     made: list[tuple] = []
-    monkeypatch.setattr("lib.pipeline.notebook.strip", lambda source, target: made.append(("strip", source, target)))
-    for function, value in inspect.getmembers(stages, inspect.isfunction):
-        if value.__module__ == stages.__name__:
-            monkeypatch.setattr(stages, function, lambda *args, function=function: made.append((function, *args)))
+    monkeypatch.setattr(stages, "run", lambda *args: made.append(("run", *args)))
+    for name in stages.STAGES:
+        monkeypatch.setitem(stages.STAGES, name, lambda *args, name=name: made.append((name, *args)))
+    monkeypatch.setattr(source, "kept", lambda *args: made.append(("kept", *args)) or contextlib.nullcontext())
+    monkeypatch.setattr(source, "write", lambda *args: made.append(("source", *args)))
     return made
 
 
@@ -50,19 +53,39 @@ def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, w
     python, *rest = words.split()
     assert python == ".venv/bin/python" and rest[:2] == ["-m", "lib.pipeline"]
     assert command.main(rest[2:]) == 0
-    expected = {"strip": ("strip", ROOT / "notebooks" / f"{item}.ipynb", ROOT / "build" / "source" / f"{item}.ipynb"),
-                "data": ("build_data", item), "dcsm_train": ("train_dcsm", item), "dcsm_maps": ("maps_dcsm", item),
-                "csoa_train": ("train_csoa", item), "proposals": ("find_proposals", item), "iam_train": ("train_iam", item),
-                "report": ("report", item)}.get(name, ("run", name, item))
-    assert calls == [expected]
-    outs = [out.replace("${item}", item) for out in STAGES[name]["do"]["outs"] if isinstance(out, str)]
-    if name == "strip":
-        assert outs == [str(calls[0][2].relative_to(ROOT))]
+    expected = ("run", name, item) if name in NOTEBOOKS else (name, item)
+    assert calls == [("kept", name, item), expected]
+
+
+def test_the_source_of_every_stage_is_written_at_once(calls: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command.main(STAGES["source"]["cmd"].split()[3:]) == 0 and calls == [("source", [])]
+    assert command.main(["source", "rcam", "dcsm"]) == 0 and calls[1:] == [("source", ["rcam", "dcsm"])]
+    assert set(source.NAMES) == set(STAGES) - {"source"}
+
+
+def test_a_stage_that_ends_well_leaves_the_code_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text that DVC compares, as it was when the stage began; a stage that fails leaves what was there."""
+    monkeypatch.setattr(source, "REPORTS", tmp_path / "reports")
+    monkeypatch.setattr(source, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(source.code_file, "__defaults__", (tmp_path / "reports",))
+    source.write(["proposals", "rcam"])
+    left = tmp_path / "reports" / "smoke" / "code" / "rcam.json"
+    with pytest.raises(KeyboardInterrupt), source.kept("rcam", "smoke"):
+        raise KeyboardInterrupt
+    assert not left.exists()
+    with source.kept("rcam", "smoke"):
+        assert not left.exists()
+    assert left.read_bytes() == (tmp_path / "build" / "source" / "rcam.json").read_bytes()
+    assert json.loads(left.read_text()) == source.stage_code("rcam")
+    with source.kept("rcamm", "smoke"):   # named by the stage itself
+        pass
+    assert [path.name for path in left.parent.iterdir()] == ["rcam.json"]
 
 
 def test_report_without_a_tier_makes_those_that_are_active(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    monkeypatch.setattr(stages, "report", made.append)
+    monkeypatch.setitem(stages.STAGES, "report", made.append)
+    monkeypatch.setattr(source, "kept", lambda *_: contextlib.nullcontext())
     assert command.main(["report"]) == 0 and made == params.tiers
 
 
@@ -75,9 +98,10 @@ def test_repro_passes_its_exit_status_on(words: list[str], expected: tuple, monk
 
 
 @pytest.mark.parametrize("words, message", [
-    (["strip", "rcamm"], "there is no such notebook"), (["data", "smokee"], 'There is no tier "smokee"; did you mean "smoke"?'),
-    (["train", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
-    (["maps", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
+    (["source", "rcamm"], 'There is no stage "rcamm"; did you mean "rcam"?'), (["stale", "smokee"], 'There is no tier "smokee"'),
+    (["data", "smokee"], 'There is no tier "smokee"; did you mean "smoke"?'),
+    (["dcsm_train", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
+    (["dcsm_maps", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
     (["run", "rcamm", "smoke"], 'There is no notebook "rcamm"; did you mean "rcam"?'),
     (["run", "rcam", "colage"], 'There is no tier "colage"; did you mean "collage"?')])
 def test_a_problem_is_one_line_without_a_traceback(words: list[str], message: str, params: Params, capsys: pytest.CaptureFixture) -> None:
@@ -101,7 +125,8 @@ def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: P
     for name in NOTEBOOKS:
         stages.run(name, "smoke")
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tier"]["smoke"]
-    assert calls == [(elsewhere / "build" / "source" / f"{name}.ipynb", "smoke", {"tier": "smoke", **raw[name]}) for name in NOTEBOOKS]
+    places = (elsewhere / "reports", elsewhere / "build")
+    assert calls == [(elsewhere / "notebooks" / f"{name}.ipynb", "smoke", {"tier": "smoke", **raw[name]}, *places) for name in NOTEBOOKS]
     assert os.environ["MIRROR"] == str(elsewhere / params.mirror)   # inherited by the kernel
 
 
@@ -115,32 +140,41 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return folders
 
 
+def imitation(module: str, name: str, calls: list[tuple]) -> Callable:
+    """Something to call in a function's place, by which its code is found all the same."""
+    def call(*args: Any) -> None:
+        calls.append(args)
+
+    call.__module__, call.__qualname__ = module, name
+    return call
+
+
 def listed(stage: str, tier: str, kind: str) -> list[str]:
-    """What dvc.yaml says that a stage writes, or which modules it depends on."""
+    """What dvc.yaml says that a stage writes."""
     entries = STAGES[stage]["do"].get(kind, [])
     names = [name.replace("${item}", tier) for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]
-    return sorted(name for name in names if kind != "deps" or name.startswith("lib/"))
+    return sorted(names)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, opened: list[Path], tmp_path: Path,
                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple] = []
-    monkeypatch.setattr("lib.training.networks.train_networks", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.training.networks.train_networks", imitation("lib.training.networks", "train_networks", calls))
     stages.train_dcsm(tier)
-    (data, networks, seed, weights, curves, sources), = calls
+    (data, networks, seed, weights, curves, code), = calls
     block = params.tier[tier].dcsm_train
     assert opened == [tmp_path / "data" / tier / block.dataset] and (data, networks, seed) == ("data set", block.networks, params.seed)
     assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
     assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
-    assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_train", tier, "deps")   # trained anew when they change
+    assert {"train", "load_network", "fully_convolutional"} <= set(code) <= set(source.stage_code("dcsm_train"))   # trained anew when these change
     assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, trained = [], []
-    monkeypatch.setattr("lib.proposals.store.compute", lambda *args: found.append(args))
+    monkeypatch.setattr("lib.proposals.store.compute", imitation("lib.proposals.store", "compute", found))
     monkeypatch.setattr("lib.papers.iam.training.train_run", lambda *args: trained.append(args))
     stages.find_proposals(tier)
     stages.train_iam(tier)
@@ -150,22 +184,36 @@ def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened:
     assert [args[1] for args in found] == list(params.tier[tier].proposals.images.values()) and proposals in [args[2] for args in found]
     assert [str(proposals.parent.relative_to(tmp_path))] == listed("proposals", tier, "outs")
     assert [str(folder.relative_to(tmp_path))] == listed("iam_train", tier, "outs") and [str(curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
-    named = sorted({str(path.relative_to(ROOT)) for path in (*classifying, *learning)})
-    assert set(named) < set(listed("iam_train", tier, "deps"))   # and the stage's own module
-    assert all(sorted(str(path.relative_to(ROOT)) for path in args[3]) == listed("proposals", tier, "deps") for args in found)
+    whole = set(source.stage_code("iam_train"))
+    assert {"train", "load_network", "fully_convolutional"} <= set(classifying) < whole
+    assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(learning) < whole
+    assert all({"compute", "proposals", "SCALES", "merge"} <= set(args[3]) < set(source.stage_code("proposals")) for args in found)
 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple] = []
-    monkeypatch.setattr("lib.papers.dcsm.maps.compute", lambda *args: calls.append(args))
+    monkeypatch.setattr("lib.papers.dcsm.maps.compute", imitation("lib.papers.dcsm.maps", "compute", calls))
     stages.maps_dcsm(tier)
-    (data, run, settings, weights, folder, sources), = calls
+    (data, run, settings, weights, folder, code), = calls
     block = params.tier[tier].dcsm_maps
     assert opened == [tmp_path / "data" / tier / block.dataset] and (data, run, settings) == ("data set", block, params.dcsm_maps)
     assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
     assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
-    assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_maps", tier, "deps")
+    assert {"image_maps", "look", "Traced", "blocks", "fold_normalisation"} <= set(code) < set(source.stage_code("dcsm_maps"))
+
+
+def test_training_of_csoa_and_looking_where_it_finds_objects_follow_from_code_of_their_own(params: Params, opened: list[Path],
+                                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of how objects are located trains no network again."""
+    calls: list[tuple] = []
+    monkeypatch.setattr("lib.papers.csoa.networks.train_run", lambda *args: calls.append(args))
+    stages.train_csoa("smoke")
+    training, locating = calls[0][-2:]
+    whole = set(source.stage_code("csoa_train"))
+    assert {"train", "build", "losses", "Extractor", "load_network", "single_objects", "balanced_batches"} <= set(training) < whole
+    assert {"locate", "load_two_classifiers", "Squares"} <= set(locating) < whole
+    assert "locate" not in training and "losses" not in locating
 
 
 def test_the_environment_goes_before_the_parameter(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,13 +261,20 @@ def test_sources_are_checked_for_the_tiers_asked_for(params: Params, elsewhere: 
 def test_a_report_takes_in_the_executed_notebooks(params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     headlines: list[Path] = []
     monkeypatch.setattr("lib.report.readme.update_readme", lambda readme, reports: headlines.append(readme))
+    monkeypatch.setattr("lib.pipeline.stale.stale_section", lambda tier: f"## Older in {tier}\n")
+    (elsewhere / "notebooks").mkdir()
+    today = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("words of today"), nbformat.v4.new_code_cell("1")])
+    nbformat.write(today, elsewhere / "notebooks" / "rcam.ipynb")
     for tier in ("smoke", "collage"):
-        (elsewhere / "build" / tier).mkdir(parents=True)
-        executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"executed for {tier}")])
-        nbformat.write(executed, elsewhere / "build" / tier / "rcam.ipynb")
+        (elsewhere / "build" / tier / "notebooks").mkdir(parents=True)
+        shown = nbformat.v4.new_output("stream", text=f"executed for {tier}")
+        executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1, outputs=[shown])])
+        nbformat.write(executed, elsewhere / "build" / tier / "notebooks" / "rcam.ipynb")
         stages.report(tier)
         folder = elsewhere / "reports" / tier
         assert [p.name for p in (folder / "notebooks").iterdir()] == ["rcam.ipynb"]
-        assert f"executed for {tier}" in (folder / "notebooks" / "rcam.ipynb").read_text()
+        published = (folder / "notebooks" / "rcam.ipynb").read_text()
+        assert f"executed for {tier}" in published and "words of today" in published
+        assert f"## Older in {tier}\n" in (folder / "README.md").read_text(encoding="utf-8")
         assert (folder / "claims.json").is_file() and "Not run in this tier." in (folder / "README.md").read_text(encoding="utf-8")
     assert headlines == [elsewhere / "README.md"]   # the smoke tier has no headline

@@ -54,10 +54,9 @@ def real(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
 
 @pytest.fixture
 def run(dataset: Dataset, tmp_path: Path) -> Run:
-    (tmp_path / "code.py").write_text("one")
-
-    def go(data: Dataset = dataset, wanted: dict[str, int | None] = WANTED, workers: int = 1) -> Path:
-        compute(data, wanted, tmp_path / "found", [tmp_path / "code.py"], workers)
+    def go(data: Dataset = dataset, wanted: dict[str, int | None] = WANTED, workers: int = 1,
+           code: str = "one") -> Path:
+        compute(data, wanted, tmp_path / "found", {"compute": code}, workers)
         return tmp_path / "found"
 
     return go
@@ -91,12 +90,12 @@ def test_large_photographs_at_the_size_at_which_segments_are_found(real: None, r
 
 def test_two_processes_find_the_same_and_name_an_image_that_cannot_be_decoded(real: None, tmp_path: Path) -> None:
     data, folder = toy_dataset(tmp_path / "toys"), tmp_path / "found"
-    compute(data, {"val": None}, folder, [], workers=1)
+    compute(data, {"val": None}, folder, {}, workers=1)
     alone = contents(folder)
     (folder / "val" / "p0.npz").unlink()
     (tmp_path / "toys" / "images" / "p2.png").write_bytes(b"no image")
     with pytest.raises(Problem, match="p2.png: cannot be decoded"):
-        compute(data, {"val": None, "test": 1}, folder, [], workers=2)
+        compute(data, {"val": None, "test": 1}, folder, {}, workers=2)
     assert set(contents(folder)) == set(alone) and changed(folder, alone) == {"val/p0.npz"}
     assert contents(folder)["val/p0.npz"][1] == alone["val/p0.npz"][1]
 
@@ -166,13 +165,12 @@ def test_more_and_fewer_images(run: Run) -> None:
 @pytest.mark.parametrize("what", ["code", "constants", "data", "fingerprint"])
 def test_other_code_constants_or_data_start_anew(what: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(folder := run())
-    if what == "code":
-        (tmp_path / "code.py").write_text("two")
     if what == "constants":
         monkeypatch.setattr(finder, "SAME", 0.8)
     if what == "fingerprint":
         (folder / "fingerprint.json").write_text("{half")
-    run(**{"data": toy_dataset(tmp_path / "other", seed=1)} if what == "data" else {})
+    other = {"data": {"data": toy_dataset(tmp_path / "other", seed=1)}, "code": {"code": "two"}}
+    run(**other.get(what, {}))
     assert changed(folder, before) == FILES
     same = {name for name in FILES if contents(folder)[name][1] == before[name][1]}
     assert same == {"code": FILES - {"fingerprint.json"}, "constants": FILES - {"fingerprint.json"}, "fingerprint": FILES}.get(what, set())

@@ -15,12 +15,14 @@ ROWS = {"cam1": {"ois": (0.68, 0.66, 0.70), "ods": (0.59, 0.57, 0.61)}, "cam2": 
 
 
 def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null"]
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false",
+                "-c", "core.hooksPath=/dev/null"]
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def claims(reports: Path, **verdicts: str) -> None:
-    (reports / "collage" / "claims.json").write_text(json.dumps([{"id": k, "verdict": v} for k, v in verdicts.items()]))
+    records = [{"id": claim, "verdict": verdict} for claim, verdict in verdicts.items()]
+    (reports / "collage" / "claims.json").write_text(json.dumps(records))
 
 
 @pytest.fixture
@@ -44,15 +46,18 @@ def change(reports: Path, mean: float, row: str = "cam1", metric: str = "ois") -
 
 def test_identical(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = reports / "collage" / "metrics" / "rcam.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 99, "timing": {"net": {"crf": 1}}, "provenance": {"x": 1}}))
+    uncompared = {"seconds": 99, "timing": {"net": {"crf": 1}}, "provenance": {"x": 1}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | uncompared))
     assert print_comparison(["collage"], reports) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "collage:", "  rcam table1 pascal_s/net: 3 of 3 values identical", "  claims: 2 of 2 verdicts identical",
+        "collage:", "  rcam table1 pascal_s/net: 3 of 3 values identical",
+        "  claims: 2 of 2 verdicts identical",
         "5 values and verdicts: 5 identical, 0 reproduced, 0 changed, 0 new, 0 gone."]
 
 
 @pytest.mark.parametrize("mean, verdict, code", [
-    (0.69, "reproduced", 0), (0.70, "reproduced", 0), (0.66, "reproduced", 0), (0.71, "changed", 3), (0.5, "changed", 3)])
+    (0.69, "reproduced", 0), (0.70, "reproduced", 0), (0.66, "reproduced", 0), (0.71, "changed", 3),
+    (0.5, "changed", 3)])
 def test_inside_the_committed_interval_or_not(reports: Path, capsys: pytest.CaptureFixture[str],
                                               mean: float, verdict: str, code: int) -> None:
     change(reports, mean)
@@ -64,19 +69,22 @@ def test_inside_the_committed_interval_or_not(reports: Path, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("mean, verdict", [(0.501, "reproduced"), (0.499, "reproduced"), (0.5011, "changed")])
-def test_the_tolerance_where_the_interval_has_no_width(tmp_path: Path, metrics: Build, stored: Store, mean: float, verdict: str) -> None:
+def test_the_tolerance_where_the_interval_has_no_width(tmp_path: Path, metrics: Build, stored: Store,
+                                                       mean: float, verdict: str) -> None:
     stored(tmp_path, "t", "rcam", metrics({"a": {"ois": (mean,) * 3}}))
     old = json.dumps(metrics({"a": {"ois": (0.5, 0.5, 0.5)}}))
     rows = compare(["t"], tmp_path, lambda path: old if path.endswith("rcam.json") else None)
     assert [row.verdict for row in rows] == [verdict]
 
 
-def test_new_and_gone_values(reports: Path, capsys: pytest.CaptureFixture[str], metrics: Build, stored: Store) -> None:
+def test_new_and_gone_values(reports: Path, capsys: pytest.CaptureFixture[str], metrics: Build,
+                             stored: Store) -> None:
     stored(reports, "collage", "rcam", metrics(ROWS | {"rcam": {"ois": (0.8, 0.7, 0.9)}}))
     stored(reports, "collage", "dcsm", metrics({"a": {"ois": (0.8, 0.7, 0.9)}}, table="table2"))
     assert print_comparison(["collage"], reports) == 0
     text = capsys.readouterr().out
-    assert "    rcam ois  new         —  now 0.80 [0.70, 0.90]" in text and "dcsm table2 pascal_s/net: 0 of 1 values identical" in text
+    assert "    rcam ois  new         —  now 0.80 [0.70, 0.90]" in text
+    assert "dcsm table2 pascal_s/net: 0 of 1 values identical" in text
     stored(reports, "collage", "rcam", metrics({"cam1": ROWS["cam1"]}))
     assert print_comparison(["collage"], reports) == 3
     assert "cam2 ois  gone" in capsys.readouterr().out
@@ -85,7 +93,8 @@ def test_new_and_gone_values(reports: Path, capsys: pytest.CaptureFixture[str], 
 def test_a_metrics_file_that_is_gone(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (reports / "collage" / "metrics" / "rcam.json").unlink()
     assert print_comparison(["collage"], reports) == 3
-    assert "0 identical" not in (last := capsys.readouterr().out.splitlines()[-1]) and "3 gone" in last
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "0 identical" not in last and "3 gone" in last
 
 
 def test_a_flipped_claim_counts_as_changed(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,11 +110,13 @@ def test_undefined_values(tmp_path: Path, metrics: Build, stored: Store) -> None
     nan = float("nan")
     old = metrics({"a": {"ois": (nan,) * 3}, "b": {"ois": (nan,) * 3}, "c": {"ois": (0.5, 0.4, 0.6)}})
     new = copy.deepcopy(old)
-    new["results"]["table1"]["pascal_s"]["net"]["b"] = new["results"]["table1"]["pascal_s"]["net"]["c"]
-    new["results"]["table1"]["pascal_s"]["net"]["c"] = {"ois": {"mean": None, "low": None, "high": None}}
+    rows = new["results"]["table1"]["pascal_s"]["net"]
+    rows["b"] = rows["c"]
+    rows["c"] = {"ois": {"mean": None, "low": None, "high": None}}
     stored(tmp_path, "t", "rcam", new)
-    rows = compare(["t"], tmp_path, lambda path: json.dumps(old) if path.endswith("rcam.json") else None)
-    assert [(row.name, row.verdict) for row in rows] == [("a ois", "identical"), ("b ois", "changed"), ("c ois", "changed")]
+    compared = compare(["t"], tmp_path, lambda path: json.dumps(old) if path.endswith("rcam.json") else None)
+    assert [(row.name, row.verdict) for row in compared] == [
+        ("a ois", "identical"), ("b ois", "changed"), ("c ois", "changed")]
 
 
 def test_a_project_inside_a_larger_repository(tmp_path: Path, metrics: Build, stored: Store) -> None:
@@ -118,8 +129,8 @@ def test_a_project_inside_a_larger_repository(tmp_path: Path, metrics: Build, st
     assert print_comparison(["collage"], folder) == 3
 
 
-def test_nothing_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: Build, stored: Store,
-                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[str], metrics: Build,
+                                 stored: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     reports = tmp_path / "reports"
     stored(reports, "collage", "rcam", metrics(ROWS))
@@ -131,4 +142,5 @@ def test_nothing_to_compare_with(tmp_path: Path, capsys: pytest.CaptureFixture[s
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "empty")
     assert print_comparison(["collage"], reports) == 0
     out = capsys.readouterr().out
-    assert "Nothing is committed under reports for collage" in out and len(out.splitlines()) == 1
+    assert "Nothing is committed under reports for collage" in out
+    assert len(out.splitlines()) == 1

@@ -12,9 +12,11 @@ def entry(mean: float, low: float, high: float) -> dict[str, float]:
 
 def test_a_grid_of_photographs_and_heat_maps() -> None:
     heat = np.array([[0.2, 0.4]])
-    figure = picture_grid([[Image.new("RGB", (3, 2), "red"), heat], [np.ones((2, 2, 3)), heat + 0.1]], ["photo", "map"], ["first", "second"])
+    rows = [[Image.new("RGB", (3, 2), "red"), heat], [np.ones((2, 2, 3)), heat + 0.1]]
+    figure = picture_grid(rows, ["photo", "map"], ["first", "second"])
     axes = np.array(figure.axes).reshape(2, 2)
-    assert [a.get_title() for a in axes[0]] == ["photo", "map"] and [a.get_title() for a in axes[1]] == ["", ""]
+    assert [a.get_title() for a in axes[0]] == ["photo", "map"]
+    assert [a.get_title() for a in axes[1]] == ["", ""]
     assert [a.get_ylabel() for a in axes[:, 0]] == ["first", "second"]
     assert all(len(a.get_xticks()) == 0 for a in figure.axes)
     shown = axes[0, 1].images[0]
@@ -35,7 +37,9 @@ def test_bars_with_intervals_and_the_papers_values() -> None:
     centres = [p.get_x() + p.get_width() / 2 for p in axis.patches]
     assert centres == pytest.approx([-0.2, 0.8, 0.2, 1.2])
     intervals = [c.errorbar for c in axis.containers if hasattr(c, "errorbar")]
-    ends = [segment[:, 1].tolist() for drawn in intervals for segment in drawn.lines[2][0].get_segments()]
+    ends = []
+    for drawn in intervals:
+        ends += [segment[:, 1].tolist() for segment in drawn.lines[2][0].get_segments()]
     assert np.allclose(ends, [[0.4, 0.7], [0.55, 0.65], [0.4, 0.5], [0.6, 0.8]])
     diamonds = [c for c in axis.collections if c.get_label() == "paper"]
     assert len(diamonds) == 1 and diamonds[0].get_offsets().tolist() == [[1, 0.66]]

@@ -31,8 +31,7 @@ class Stage:
 
     def __init__(self, dataset: Dataset, folder: Path, settings: TrainingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
         self.dataset, self.folder, self.logs, self.settings = dataset, folder / "weights", folder / "logs", settings
-        self.source = folder / "code.py"
-        self.source.write_text("1")
+        self.code = {"train": "1"}
         self.steps: dict[str, int] = {}
         self.left, self.update = 1000, multilabel._update
         monkeypatch.setattr(dcsm_train, "load_network", trunk)
@@ -52,7 +51,7 @@ class Stage:
         torch.manual_seed(kill_after)   # whatever a new process starts with
         settings = dataclasses.replace(self.settings, **changes)
         try:
-            train_networks(self.dataset, {name: settings for name in names}, seed, self.folder, self.logs, [self.source])
+            train_networks(self.dataset, {name: settings for name in names}, seed, self.folder, self.logs, self.code)
         except Killed:
             self.steps["killed"] = 1
         return self.steps
@@ -99,7 +98,7 @@ def test_a_changed_setting_trains_anew(stage: Stage, changes: dict[str, Any]) ->
 
 def test_changed_code_or_images_train_anew(stage: Stage, tmp_path: Path) -> None:
     stage("a")
-    stage.source.write_text("2")
+    stage.code = {"train": "2"}
     assert stage("a") == {"a": 9}
     samples = stage.dataset.samples
     with writing(tmp_path / "other", "colours", "1", "here", "none", stage.dataset.classes) as writer:

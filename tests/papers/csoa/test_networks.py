@@ -31,8 +31,7 @@ class Stage:
         self.data, self.folder = toy_data(folder / "shapes"), folder
         self.trained: list[str] = []
         self.looked: list[str] = []
-        for name in ("code.py", "look.py"):
-            (folder / name).write_text("1")
+        self.training, self.locating = {"train": "1"}, {"locate": "1"}
         for module in (csoa_networks, csoa_train, two_classifiers_file):
             monkeypatch.setattr(module, "load_network", lambda name, stride=None, pretrained=True: toy_trunk(1))
         train, locate = csoa_networks.train, csoa_networks.locate
@@ -44,7 +43,7 @@ class Stage:
         self.trained.clear()
         self.looked.clear()
         train_run(Dataset(self.data.folder), "toy", run, constants_of(replace(SETTINGS, **changes), TRIALS), [0.3, 0.6], self.folder / "nets", self.folder / "logs",
-                  [self.folder / "code.py"], [self.folder / "look.py"])
+                  self.training, self.locating)
         return list(self.trained), list(self.looked)
 
 
@@ -76,10 +75,10 @@ def test_what_is_left_and_what_is_done_again(stage: Stage) -> None:
     (stage.folder / "logs" / f"{NAMES[2]}.csv").unlink()
     trained, looked = stage()
     assert trained == NAMES[1:3] and looked == [f"{NAMES[0]}, val"]   # the same weights come out again, so what they found is still true
-    (stage.folder / "look.py").write_text("2")
+    stage.locating = {"locate": "2"}
     assert stage(replace(RUN, trials=None)) == ([], [f"{name}, {split}" for name in NAMES[:-1] for split in ("val", "test")])
     assert stage(gamma=0.9)[0] == NAMES   # another constant
-    (stage.folder / "code.py").write_text("2")
+    stage.training = {"train": "2"}
     assert stage(gamma=0.9)[0] == NAMES
     assert stage(replace(RUN, training=replace(RUN.training, rate=0.5e-3)), gamma=0.9)[0] == NAMES
 

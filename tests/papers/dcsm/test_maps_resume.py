@@ -29,11 +29,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`compute` with toy networks in the place of real ones; answers with the network's folder."""
     monkeypatch.setattr(fcn_file, "load_network", toy_trunk)
-    (tmp_path / "code.py").write_text("one")
     train(tmp_path, 4)
 
-    def go(settings: MapsSettings = MAPS, run: MapsRun = RUN) -> Path:
-        compute(dataset, run, settings, tmp_path / "weights", tmp_path / "maps", [tmp_path / "code.py"])
+    def go(settings: MapsSettings = MAPS, run: MapsRun = RUN, code: str = "one") -> Path:
+        compute(dataset, run, settings, tmp_path / "weights", tmp_path / "maps", {"compute": code})
         return tmp_path / "maps" / "toy"
 
     return go
@@ -126,9 +125,8 @@ def test_other_weights_settings_or_code_start_anew(what: str, run: Run, tmp_path
     (folder / "test" / "p5.npz").write_bytes(b"old")   # nothing old survives
     if what == "weights":
         train(tmp_path, 1)
-    if what == "code":
-        (tmp_path / "code.py").write_text("two")
-    run(replace(MAPS, candidates=4) if what == "settings" else MAPS, replace(RUN, side=96) if what == "side" else RUN)
+    run(replace(MAPS, candidates=4) if what == "settings" else MAPS, replace(RUN, side=96) if what == "side" else RUN,
+        "two" if what == "code" else "one")
     assert set(contents(folder)) == set(before) and changed(folder, before) == set(before)
     for name in MAIN_FILES:
         assert (contents(folder)[name][1] == before[name][1]) == (what == "code"), name
@@ -136,7 +134,7 @@ def test_other_weights_settings_or_code_start_anew(what: str, run: Run, tmp_path
 
 def test_other_data_starts_anew(run: Run, tmp_path: Path) -> None:
     before = contents(folder := run())
-    compute(toy_dataset(tmp_path / "more", test=5), RUN, MAPS, tmp_path / "weights", tmp_path / "maps", [tmp_path / "code.py"])
+    compute(toy_dataset(tmp_path / "more", test=5), RUN, MAPS, tmp_path / "weights", tmp_path / "maps", {"compute": "one"})
     assert {"val/p0.npz", "fingerprint.json"} <= changed(folder, before)
 
 

@@ -49,7 +49,7 @@ def folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_fcn(toy_fcn(7), place / "weights" / "toy" / "weights.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fcn_file, "load_network", toy_trunk)
-        compute(dataset, RUN, replace(MAPS, candidates=3), place / "weights", place / "maps", [])
+        compute(dataset, RUN, replace(MAPS, candidates=3), place / "weights", place / "maps", {})
     return place / "maps" / "toy"
 
 

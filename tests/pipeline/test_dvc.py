@@ -1,0 +1,244 @@
+"""dvc.yaml says what every stage reads and writes: code by digests, parameters by name, what others left."""
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType
+from typing import Any, get_type_hints
+
+import pytest
+import yaml
+from used_parameters import TIER, covers, used
+
+from lib.base.paths import NOTEBOOKS as FOLDER, ROOT
+from lib.base.runs import FROM_TIER
+from lib.params import NOTEBOOKS, STAGES as FIRST, TIERS, USUAL, Params, Tier
+from lib.pipeline import stages
+from lib.pipeline.cells import Cell, cells_of
+from lib.pipeline.code import Reach
+from lib.pipeline.library import BY_VALUE, Library, files_here
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+LATER = [name for name in STAGES if name != "source"]
+# What classes of params.yaml compute by themselves: for checking it, and for nothing that a stage does.
+CHECKS = {"Training": {"check"}, "TrainingSettings": {"check"}, "CsoaRuns": {"datasets", "networks"}, "ProposalRun": {"datasets"}, "IamTransfer": {"others"},
+          "ConvCrfSettings": {"__post_init__"}}
+
+
+def deps(stage: str) -> set[str]:
+    """What a stage reads beside its code."""
+    return set(STAGES[stage]["do"]["deps"]) - {f"build/source/{stage}.json"}
+
+
+def written(stage: str) -> set[str]:
+    entries = [entry for kind in ("outs", "metrics", "plots") for entry in STAGES[stage]["do"].get(kind, [])]
+    return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
+
+
+def listed(stage: str) -> set[str]:
+    return set(STAGES[stage]["do"].get("params", []))
+
+
+def before(stage: str) -> set[str]:
+    """Parameters of the stages that this one starts from: where those change, so does what it reads.
+
+    The seed is its own all the same.
+    """
+    makers = [other for other in FIRST if written(other) & deps(stage)]
+    return {key for other in makers for key in listed(other)} - {"seed"}
+
+
+def lookup(key: str) -> Any:
+    value = PARAMS
+    for name in key.split("."):
+        value = value[name]
+    return value
+
+
+def code_of(notebook: str) -> str:
+    return "\n".join(cell["source"] for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(),
+                                                         notebook))
+
+
+def read_by(notebook: str) -> set[str]:
+    """Parameters that a notebook's cells read, and its own block, which it is given."""
+    cells = [Cell(cell) for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(), notebook)]
+    return used(statement for cell in cells for statement in cell.body) | {f"{TIER}.{notebook}"}
+
+
+def read_below(notebook: str, library: Library) -> set[str]:
+    """Parameters that the functions read that it reaches and that are handed `params`, in other processes too."""
+    reach = Reach(library)
+    reach.enter(f"notebooks/{notebook}.ipynb")
+    statements = []
+    for link in reach.definitions:
+        for statement in library.module(link.module).definitions.get(link.name, ()):
+            if "params" in {argument.arg for argument in ast.walk(statement) if isinstance(argument, ast.arg)}:
+                statements.append(statement)
+    return {place for statement in statements for place in used([statement])}
+
+
+def keys_of(place: str) -> set[str]:
+    """The keys of params.yaml behind a place that code reads: the draws, a tier's block, or what stands there itself."""
+    if place.split(".")[0] == "chance":
+        return {"seed", "bootstrap"}
+    if not place.startswith(f"{TIER}."):
+        return {place} & {place for name in get_type_hints(Params) if covers(name, place)}
+    block = place.removeprefix(f"{TIER}.").split(".")[0]
+    kind = get_type_hints(Tier).get(block)
+    if kind is None:   # a paper derives it from its other blocks
+        source = inspect.getsource(getattr(Tier, block).fget)
+        return {key for name in set(re.findall(r"self\.(\w+)", source)) for key in keys_of(f"{TIER}.{name}")}
+    fields = getattr(kind, "__dataclass_fields__", {}).values()
+    of_tier = {f"{TIER}.{field.metadata[FROM_TIER]}" for field in fields if FROM_TIER in field.metadata}
+    usual = {name for name, places in USUAL.items() if block in {place.split(".")[0] for place in places}}
+    return {place if place.count(".") > 2 else f"{TIER}.{block}"} | of_tier | usual
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return Library(files_here())
+
+
+def test_every_notebook_has_its_stage() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(NOTEBOOKS)
+    assert list(STAGES) == ["source", *FIRST, *NOTEBOOKS, "report"]
+    assert all(STAGES[name]["foreach"] == "${tiers}" for name in LATER)
+
+
+def test_code_comes_from_one_stage() -> None:
+    assert STAGES["source"]["deps"] == ["lib", "notebooks"] and STAGES["source"]["outs"] == ["build/source"]
+    ignored = (ROOT / ".dvcignore").read_text(encoding="utf-8").split("\n")
+    assert {"__pycache__/", ".ipynb_checkpoints/", ".part-*"} <= set(ignored)   # else a run changes lib/
+    for name in LATER:
+        assert STAGES[name]["do"]["deps"][0] == f"build/source/{name}.json"
+        assert not any(dep.startswith(("lib", "notebooks")) for dep in deps(name)) or name == "report"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str) -> None:
+    """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
+    read = re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name))
+    folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root,
+               inner in read}
+    assert "DATA / tier / " in code_of(name) and folders <= set.union(*map(written, FIRST))
+    assert deps(name) == {"data/${item}", *folders}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_stage_depends_on_the_parameters_that_its_notebook_reads(name: str, library: Library) -> None:
+    """In its cells and below: one that is used and not listed would let results go stale unseen."""
+    read = {key for place in read_by(name) | read_below(name, library) for key in keys_of(place)}
+    known = listed(name) | before(name)
+    assert [place for place in sorted(read) if not any(covers(key, place) for key in known)] == []
+    own = [place for place in read if not any(f"{place}.".startswith(f"{key}.") for key in before(name))]
+    needless = [key for key in sorted(listed(name)) if not any(covers(key, place) for place in own)]
+    assert needless == []
+
+
+def test_the_comparison_reads_parameters_in_processes_of_their_own(library: Library) -> None:
+    below = read_below("comparison", library)
+    for place in ("csoa_thresholds.chosen", f"{TIER}.dcsm_maps.side", f"{TIER}.csoa.dataset"):
+        assert place in below and any(covers(key, place) for key in listed("comparison"))
+
+
+@pytest.mark.parametrize("code, expected", [
+    ("settings = params.rcam\nf(settings)", {"rcam"}), ("settings = params.rcam\nsettings.eps", {"rcam.eps"}),
+    ("a, b = params.rcam, params.tier[tier].csoa\nprint(b.dataset)", {f"{TIER}.csoa.dataset"}),
+    ("block = tier_of(load_params(), name)\nblock.iam.images[0]", {f"{TIER}.iam.images"}),
+    ("load_params().iam", {"iam"}),
+    ("params.tier[args.tier].dcsm.networks[0]", {f"{TIER}.dcsm.networks"}),
+    ("params = load_params()\nother.rcam", set())])
+def test_how_parameters_are_read(code: str, expected: set[str]) -> None:
+    assert used([ast.parse(code)]) == expected
+
+
+@pytest.mark.parametrize("stage, command", [(name, stages.STAGES[name]) for name in FIRST])
+def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: Any) -> None:
+    places = used([ast.parse(inspect.getsource(command))])
+    read = {key for place in places for key in keys_of(place)}
+    assert {place for place in read if not any(covers(key, place) for key in listed(stage))} == set()
+    assert {key for key in listed(stage) if not any(covers(key, place) for place in read)} == set()
+    more = {"data": set(), "dcsm_maps": {"data/${item}", "build/${item}/dcsm_train"},
+            "iam_train": {"data/${item}", "build/${item}/proposals"}}
+    assert deps(stage) == more.get(stage, {"data/${item}"})
+
+
+def test_training_of_csoa_reads_one_threshold_list_alone() -> None:
+    """Another `chosen` trains nothing again: it is a matter of `segment` and of the comparison."""
+    assert "csoa_thresholds.tried" in listed("csoa_train") and "csoa_thresholds" not in listed("csoa_train")
+
+
+@pytest.mark.parametrize("stage, kind", [
+    ("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"), ("csoa_train", "outs"),
+    ("csoa_train", "plots"), ("proposals", "outs"), ("iam_train", "outs"), ("iam_train", "plots")])
+def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
+    (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
+    assert options["persist"] is True
+
+
+def test_parameters_of_stages_exist() -> None:
+    for name in LATER:
+        for key in listed(name):
+            for tier in TIERS:
+                lookup(key.replace("${item}", tier))   # KeyError: no such parameter
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_a_stage_writes(name: str) -> None:
+    stage = STAGES[name]["do"]
+    # In no clone, so that committed results never pass for computed ones.
+    assert stage["outs"] == [f"build/${{item}}/notebooks/{name}.ipynb"]
+    assert [list(entry) for entry in stage["metrics"]] == [[f"reports/${{item}}/metrics/{name}.json"]]
+    assert [list(entry) for entry in stage["plots"]] == [[f"reports/${{item}}/figures/{name}"]]
+
+
+def test_the_report_covers_every_notebook_and_todays_prose() -> None:
+    folders = {"build/${item}/notebooks", "reports/${item}/metrics", "reports/${item}/figures"}
+    assert deps("report") == {*folders, "notebooks", "lib/report/claims"}
+    for name in NOTEBOOKS:
+        assert {str(Path(path).parent) for path in written(name)} == folders
+
+
+def test_dependencies_exist() -> None:
+    outs = {name for stage in LATER for name in written(stage)}
+    folders = {str(Path(name).parent) for name in outs}
+    for name in LATER:
+        for dep in deps(name):
+            assert dep in outs | folders or (ROOT / dep).exists(), dep
+
+
+def test_what_comes_by_value_is_there_and_computes_nothing() -> None:
+    """Modules that are not followed; and methods of what they hold, which no digest would show."""
+    assert "lib.params" in BY_VALUE and sum(name in Library(files_here()).paths for name in BY_VALUE) >= 6
+    for kind in classes(Params):
+        computed = [name for name, value in vars(kind).items() if isinstance(value, (FunctionType, property))]
+        own = {name for name in computed if not name.startswith("__") or name == "__post_init__"}
+        assert own <= CHECKS.get(kind.__name__, set()), f"{kind.__name__} computes what stages may use"
+
+
+def classes(kind: Any, seen: set[Any] | None = None) -> Iterator[type]:
+    """The dataclasses that params.yaml is made of."""
+    from typing import get_args, get_type_hints
+
+    seen = set() if seen is None else seen
+    if hasattr(kind, "__dataclass_fields__") and kind not in seen:
+        seen.add(kind)
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from classes(hint, seen)
+    for part in get_args(kind):
+        yield from classes(part, seen)
+
+
+def test_lib_imports_in_no_way_that_would_be_missed() -> None:
+    """By name only where an f-string spells the module, which the digests follow."""
+    for path in sorted((ROOT / "lib").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "import_module":
+                assert isinstance(node.args[0], ast.JoinedStr), f"{path}: imports by a name that nobody can follow"
+            called = isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval", "runpy")
+            assert not called, f"{path}: imports in a way that nobody can follow"
