@@ -106,7 +106,7 @@ def covering(samples: Sequence[Sample], classes: Sequence[str], images: int) -> 
 
     The classes take turns: each takes its next image that is not there yet.
     """
-    queues = [deque(sample for sample in samples if name in sample.labels) for name in classes]
+    queues = [_showing(name, samples) for name in classes]
     wanted = min(images, len(samples))
     chosen: dict[str, Sample] = {}
     while len(chosen) < wanted and any(queues):
@@ -117,6 +117,10 @@ def covering(samples: Sequence[Sample], classes: Sequence[str], images: int) -> 
                 sample = queue.popleft()
                 chosen[sample.id] = sample
     return list(chosen.values())
+
+
+def _showing(name: str, samples: Sequence[Sample]) -> deque[Sample]:
+    return deque(sample for sample in samples if name in sample.labels)
 
 
 def score_poster(poster: Poster, items: Items, rows: Mapping[str, Choice], ours: Mapping[str, Row],

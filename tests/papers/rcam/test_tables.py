@@ -28,7 +28,10 @@ Means = dict[str, dict[str, float]]   # row -> metric -> value
 
 def means(scored: Scored) -> Means:
     rows, _ = scored.table([], Chance(1, 0.95, 0))
-    return {row: {metric: entry["mean"] for metric, entry in values.items()} for row, values in rows.items()}
+    found = {}
+    for row, entries in rows.items():
+        found[row] = {metric: entry["mean"] for metric, entry in entries.items()}
+    return found
 
 
 def one_by_one(samples: list[Sample], method: Callable[[list], Mapping]) -> Means:
