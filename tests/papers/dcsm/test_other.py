@@ -1,6 +1,5 @@
-"""DCSM's smaller parts: the search on validation images, the foreground map for rCAM's table 2, figures, the poster's table code."""
+"""DCSM's smaller parts: the search on validation images, the foreground map for rCAM's table 2, figures."""
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +8,12 @@ from dcsm_toys import CLASSES, CRF, MAPS, SETTINGS, SIDE, toy_dataset, toy_fcn, 
 
 from lib.data.dataset import Dataset
 from lib.metrics.bootstrap import draws
-from lib.metrics.miou import confusion
 from lib.papers.dcsm import constants as dcsm_constants, figures as dcsm_figures
 from lib.papers.dcsm.blocks import blocks
-from lib.papers.dcsm.maps import load_raw, load_scores
-from lib.papers.dcsm.method import dcsm, enlarged, raw_maps, saliency, segment
+from lib.papers.dcsm.method import dcsm, raw_maps, segment
 from lib.papers.dcsm.saliency import foreground, rcam_table2
 from lib.papers.dcsm.settings import DcsmConstants
 from lib.papers.dcsm.tables import Row, Split, class_table, classifier_table, score_rows, table, write_split
-from lib.papers.fcn_gbp import tables as fcn_gbp_tables
-from lib.papers.fcn_gbp.method import fcn_gbp, zof_gbp
-from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
 
 SCALES = replace(MAPS, scales=(250, 500, 750), other_scales=(1000,))
 OURS = replace(SETTINGS, scales=(250, 500, 750), candidates=2)
@@ -106,49 +100,3 @@ def test_figures_have_a_row_for_every_image(split: Split) -> None:
 
 def test_voc_colours() -> None:
     assert dcsm_figures.palette()[[0, 1, 2, 15, 20]].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 128]]
-
-
-def test_poster_rows_and_choices(split: Split, dataset: Dataset) -> None:
-    zoom = ZofSettings(12, 2, 500, 0.1, True)
-    options = fcn_gbp_tables.choices(FcnGbpGrid(0.5, 0.1, ["product", "geometric"], ["image", "class"], [1.0, 2.0, 4.0], zoom), CRF)
-    assert len(options) == 36 and options["fcn_mcg product image 4"] == ("fcn_mcg", FcnGbpSettings(0.5, "product", "image", 0.1, 4.0, CRF))
-    rows = {name: options[f"{name} geometric class 2"] for name in fcn_gbp_tables.METHODS}
-    fcn = toy_fcn(7)
-    labels, features, scores = fcn_gbp_tables.zoom_out(fcn, split.items[0][0], zoom, SIDE)
-    assert features.shape[0] == labels.max() + 1 and scores.shape[0] == len(CLASSES)
-    zof = fcn_gbp_tables.MiSvm(np.zeros((4, features.shape[1]), np.float32), np.zeros(4, np.float32), np.ones(4, np.float32), np.ones(4))
-    found, counts = fcn_gbp_tables.score_poster(fcn, split.items[:2], zof, zoom, rows, {"dcsm": Row(OURS)}, split, SIDE)
-    assert list(found) == ["fcn_gbp", "zof_gbp", "fcn_mcg", "dcsm"] and all(len(c.counts) == 2 for c in found.values())
-    assert counts.shape == (2, 3) and (counts[:, 2] <= counts[:, 0]).all() and (counts[:, 1] <= counts[:, 0]).all()
-    for name, function in (("fcn_gbp", fcn_gbp), ("zof_gbp", zof_gbp)):   # each row is the method of its name
-        raw = load_raw(split.items[1][1])
-        maps = saliency(enlarged(raw, OURS.map_stride), replace(OURS, candidates=0), split.blocks)
-        regions, features, scores = fcn_gbp_tables.zoom_out(fcn, split.items[1][0], zoom, SIDE)
-        given = (scores,) if name == "fcn_gbp" else (regions, zof.probability(features))
-        again = function(split.items[1][0].photo(), *given, torch.from_numpy(load_scores(split.items[1][1]).max(0)), maps,
-                         raw.candidates.order[:raw.candidates.kept], rows[name][1])
-        assert np.array_equal(found[name].counts[1], confusion(split.items[1][0].mask("class_masks"), again, 5))
-
-
-def test_each_method_takes_its_own_best() -> None:
-    options = {row: (row.split()[0], None) for row in ("fcn_gbp a", "fcn_gbp b", "zof_gbp a", "zof_gbp b", "fcn_mcg a", "fcn_mcg b")}
-    scores = {row: {"miou": {"mean": value}} for row, value in zip(options, (1, 2, 4, 3, 5, 6))}
-    assert fcn_gbp_tables.best(options, scores) == {"fcn_gbp": "fcn_gbp b", "zof_gbp": "zof_gbp a", "fcn_mcg": "fcn_mcg b"}
-
-
-def test_proposals_are_pooled_over_objects() -> None:
-    table = fcn_gbp_tables.proposal_table(np.array([[1, 0.8, 1], [3, 0.9, 1]]), 100, 0.95, 0)["proposals"]
-    assert table["recall"]["mean"] == pytest.approx(50) and table["abo"]["mean"] == pytest.approx(42.5)
-
-
-def test_training_images_cover_every_class() -> None:
-    samples = [replace_labels(i, labels) for i, labels in enumerate([("ant",)] * 5 + [("bee", "ant"), ("cow",), ("dog",), ("dog",)])]
-    chosen = fcn_gbp_tables.covering(samples, CLASSES, 4)
-    assert len(chosen) == 4 and {name for s in chosen for name in s.labels} == set(CLASSES)
-    assert len(fcn_gbp_tables.covering(samples, CLASSES, 100)) == 9
-
-
-def replace_labels(number: int, labels: tuple[str, ...]) -> object:
-    from lib.data.dataset import Sample
-
-    return Sample(str(number), Path("."), "x.jpg", "train", labels)
