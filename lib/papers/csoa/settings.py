@@ -144,9 +144,11 @@ class Tier:
 
     @property
     def csoa_positions(self) -> TableRun:
-        runs = self.csoa_train.runs[self.csoa.dataset]
-        networks = [name for name in self.csoa.networks if runs[name].positions]
-        return TableRun(self.csoa.dataset, networks)
+        """The networks of table 1 that were trained for table 2, too."""
+        trained = self.csoa_train.runs.get(self.csoa.dataset, {})
+        networks = [name for name in self.csoa.networks if name in trained and trained[name].positions]
+        # Where there is none, `check_tier` says so; it is asked after this property is.
+        return TableRun(self.csoa.dataset, networks or self.csoa.networks)
 
     csoa_thresholds = csoa_positions
 
@@ -174,11 +176,12 @@ def check_tier(name: str, tier: Tier, params: Params) -> None:
         if dataset not in tier.csoa_train.runs:
             raise Problem(f"tier.{name}.csoa: nothing is trained on {dataset} in this tier; "
                           f"add it to tier.{name}.csoa_train.runs.")
+    trained = tier.csoa_train.runs[tier.csoa.dataset]
     for network in tier.csoa.networks:
-        if network not in tier.csoa_train.runs[tier.csoa.dataset]:
+        if network not in trained:
             raise Problem(f'tier.{name}.csoa: "{network}" is not trained on {tier.csoa.dataset} '
                           f"in this tier; add it to tier.{name}.csoa_train.runs.")
-    if not tier.csoa_positions.networks:
+    if not any(trained[network].positions for network in tier.csoa.networks):
         raise Problem(f"tier.{name}.csoa_train.runs.{tier.csoa.dataset}: no network has positions, "
                       "from which tables 2 and 3 are made; name some for one.")
 
