@@ -1,4 +1,7 @@
-"""For the tests of CSoA: a small network and photographs of two shapes. Run by torchrun, it trains on several processes."""
+"""For the tests of CSoA: a small network and photographs of two shapes.
+
+Run by torchrun, it trains on several processes.
+"""
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +43,11 @@ def toy_trunk(seed: int) -> Network:
     return network_around(body, features="7")
 
 
+def load_toy(name: str, output_stride: int | None = None, pretrained: bool = True) -> Network:
+    """The toy trunk in the place of `lib.nets.load_network`."""
+    return toy_trunk(1)
+
+
 def network_around(body: nn.Sequential, features: str) -> Network:
     """A network whose stages end at modules 2 and 5, and at its last feature map."""
     return Network("toy", body, output_stride=4, features=features,
@@ -60,7 +68,8 @@ def toy_photo(name: str, seed: int) -> tuple[Image.Image, Box]:
         shape = (abs(rows - y - 8) < 3) & (abs(columns - x - 8) < 8)
     pixels[shape] = 230
     ys, xs = np.nonzero(shape)
-    return Image.fromarray(pixels), Box(name, int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    box = Box(name, int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+    return Image.fromarray(pixels), box
 
 
 def toy_data(folder: Path, splits: tuple[str, ...] = ("train", "val", "test")) -> Dataset:
@@ -81,7 +90,8 @@ def toy_data(folder: Path, splits: tuple[str, ...] = ("train", "val", "test")) -
         if "train" in splits:
             photo, box = toy_photo("bar", 7)
             photo.save(writer.path("images", "rare.png"))
-            writer.sample("rare", "images/rare.png", "train", ["rare"], [replace(box, name="rare")], single_object=1)
+            boxes = [replace(box, name="rare")]
+            writer.sample("rare", "images/rare.png", "train", ["rare"], boxes, single_object=1)
     return Dataset(folder)
 
 

@@ -33,8 +33,8 @@ def measure(network: str, classes: int, settings: CsoaSettings, training: CsoaTr
     """Milliseconds a step by variant, of the losses alone, and of a loop over pairs.
 
     From them follow the losses' share in percent and images a second. The losses are ConfSeg and CoAug from
-    maps and vectors that are there, forward and backward pass, without any network. All take turns; the medians
-    of their rounds are taken.
+    maps and vectors that are there, forward and backward pass, without any network. All take turns, and each
+    number is the median of its rounds.
     """
     inputs = _inputs(network, classes, settings, training)
     actions = {f"step, {variant}": _step(variant, inputs) for variant in VARIANTS}

@@ -46,7 +46,7 @@ class Opened:
     folders: dict[tuple[str, str], Path]
 
     def weights(self, jobs: str = "*", networks: Sequence[str] | None = None) -> dict[str, str]:
-        """Hashes of weights as a record takes them: of jobs whose names match, of these networks or of all."""
+        """Hashes of weights as a record takes them: of jobs whose names match, of these networks or all."""
         hashes = {}
         for (name, network), folder in self.folders.items():
             if networks is None or network in networks:

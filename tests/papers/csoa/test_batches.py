@@ -48,7 +48,8 @@ def test_a_data_set_without_a_split_is_named(tmp_path: Path, missing: str, purpo
     (("disc",), {"single_object": "1"}, True),
     (("disc",), {"single_object": "0"}, False),
     (("disc", "bar"), {"single_object": "1"}, False)])
-def test_images_of_several_objects_are_not_taken(labels: tuple[str, ...], extra: dict[str, str], single: bool) -> None:
+def test_images_of_several_objects_are_not_taken(labels: tuple[str, ...], extra: dict[str, str],
+                                                 single: bool) -> None:
     sample = Sample("a", Path("data"), "a.png", "train", labels, extra)
     assert batches.shows_single_object(sample) is single
 
@@ -157,7 +158,8 @@ def test_the_seed_decides() -> None:
 
 
 def test_a_class_with_one_image_is_named() -> None:
-    words = '^The class "class 1" has one image to train on; a balanced batch pairs at least two of a class: .*$'
+    words = ('^The class "class 1" has one image to train on; '
+             "a balanced batch pairs at least two of a class: .*$")
     with pytest.raises(Problem, match=words):
         epoch_of([0, 0, 1], 4, 2)
 

@@ -77,14 +77,18 @@ def as_input(photo: Image.Image) -> Tensor:
 
 def enlarged_maps(maps: tuple[Tensor, Tensor], own: int) -> list[Tensor]:
     """The maps of a class at the input's size."""
-    sized = [interpolate(each[:, own:own + 1], (SIDE, SIDE), mode="bilinear", align_corners=False) for each in maps]
-    return [each[0, 0] for each in sized]
+    large = []
+    for each in maps:
+        one = interpolate(each[:, own:own + 1], (SIDE, SIDE), mode="bilinear", align_corners=False)
+        large.append(one[0, 0])
+    return large
 
 
 def squeezed_truth(data: Dataset, sample: Sample) -> Corners:
     box = data.boxes[sample.id][0]
     width, height = sample.photo().size
-    return box.xmin * SIDE / width, box.ymin * SIDE / height, box.xmax * SIDE / width, box.ymax * SIDE / height
+    across, down = SIDE / width, SIDE / height
+    return box.xmin * across, box.ymin * down, box.xmax * across, box.ymax * down
 
 
 def test_ranks_and_overlaps(data: Dataset) -> None:
@@ -158,7 +162,8 @@ def test_segmentation_is_the_union(data: Dataset) -> None:
             assert ((one.heat[0] > 0.4) == expected).float().mean() > 0.999
             x, y, right, bottom = literal_box(expected.numpy())
             across, down = 48 / SIDE, 40 / SIDE
-            assert one.box == (round(x * across), round(y * down), round(right * across), round(bottom * down))
+            in_photo = [x * across, y * down, right * across, bottom * down]
+            assert one.box == tuple(round(edge) for edge in in_photo)
             compared += 1
     assert compared
 

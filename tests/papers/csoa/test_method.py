@@ -38,7 +38,8 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("variant, has_two", [("base", False), ("coaug", False), ("confseg", True), ("csoa", True)])
+@pytest.mark.parametrize("variant, has_two", [
+    ("base", False), ("coaug", False), ("confseg", True), ("csoa", True)])
 def test_confseg_needs_the_second_classifier(variant: Variant, has_two: bool) -> None:
     net = network_of(variant, "4-5", toy_trunk(1), CLASSES, 6)
     assert (net.w_f is not None) is has_two

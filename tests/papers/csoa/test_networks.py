@@ -1,11 +1,11 @@
-"""The networks of a run: what is finished stays, what is missing is made, and what a file that does not fit says."""
+"""The networks of a run: what is finished stays, what is missing is made, what does not fit is named."""
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from csoa_toys import SETTINGS, TRAINING, toy_data, toy_trunk
+from csoa_toys import SETTINGS, TRAINING, load_toy, toy_data
 from safetensors.torch import load_file, save_file
 
 from lib.base.problem import Problem
@@ -36,7 +36,7 @@ class Stage:
         self.trained: list[str] = []
         self.looked_at: list[str] = []
         for module in (networks, training, two_classifiers):
-            monkeypatch.setattr(module, "load_network", lambda name, stride=None, pretrained=True: toy_trunk(1))
+            monkeypatch.setattr(module, "load_network", load_toy)
         train, locate = networks.train, networks.locate
 
         def noted_train(net: TwoClassifiers, task: training.TrainingTask, *rest: Any) -> list[training.Row]:
@@ -83,7 +83,8 @@ def test_what_is_left(stage: Stage) -> None:
     assert trained == NAMES
     assert looked_at[:2] == ["base_4-5_seed0, val", "base_4-5_seed0, test"]
     assert looked_at[-1] == "csoa_4-5_seed0_heavy, val"
-    expected = [f"nets/{NAMES[-1]}/val.npz", f"nets/{NAMES[-1]}/weights.safetensors"]   # a trial sees no test image
+    # a trial sees no test image
+    expected = [f"nets/{NAMES[-1]}/val.npz", f"nets/{NAMES[-1]}/weights.safetensors"]
     for name in NAMES[:-1]:
         expected += [f"nets/{name}/{file}" for file in ("val.npz", "test.npz", "weights.safetensors")]
     expected += [f"logs/{name}.csv" for name in NAMES]
@@ -110,7 +111,8 @@ def test_what_is_done_again(stage: Stage) -> None:
     (stage.folder / "logs" / f"{NAMES[2]}.csv").unlink()
     trained, looked_at = stage()
     assert trained == NAMES[1:3]
-    assert looked_at == [f"{NAMES[0]}, val"]   # the same weights come out again, so what they found is still true
+    # the same weights come out again, so what they found is still true
+    assert looked_at == [f"{NAMES[0]}, val"]
     stage.locating_code = {"locate": "2"}
     everything = []
     for name in NAMES[:-1]:
@@ -128,7 +130,8 @@ def test_a_trial_has_its_own_constants(stage: Stage) -> None:
     plain, trial = load_file(stage.weights(NAMES[1])), load_file(stage.weights(NAMES[-1]))
     assert plain.keys() == trial.keys()
     assert any(not torch.equal(plain[key], trial[key]) for key in plain)
-    with pytest.raises(Problem, match=r"csoa_trials.x.gama: there is no such parameter; did you mean \"gamma\"\?"):
+    words = r"csoa_trials.x.gama: there is no such parameter; did you mean \"gamma\"\?"
+    with pytest.raises(Problem, match=words):
         constants_of(SETTINGS, {"x": {"gama": 1.0}})
 
 

@@ -31,8 +31,8 @@ def test_no_network_is_trained_twice() -> None:
 
 def test_what_was_found_is_kept(tmp_path: Path) -> None:
     overlaps = np.array([[0.1, 0.6], [0.3, 0.2]])
-    located = Located(["a", "b"], np.array([0, 3]), np.array([-1, -1]), {"union": overlaps, "s_l": overlaps / 2},
-                      overlaps + 0.1)
+    largest = {"union": overlaps, "s_l": overlaps / 2}
+    located = Located(["a", "b"], np.array([0, 3]), np.array([-1, -1]), largest, overlaps + 0.1)
     path = tmp_path / "val.npz"
     save_located(path, located, "print")
     assert is_located(path, "print")
@@ -48,7 +48,8 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_made_again_and_named_when_read(tmp_path: Path) -> None:
     path = tmp_path / "val.npz"
-    save_located(path, Located(["a"], np.array([0]), np.array([-1]), {"union": np.ones((1, 2))}, np.ones((1, 2))), "print")
+    overlaps = np.ones((1, 2))
+    save_located(path, Located(["a"], np.array([0]), np.array([-1]), {"union": overlaps}, overlaps), "print")
     path.write_bytes(path.read_bytes()[:200])
     assert not is_located(path, "print")
     with pytest.raises(Problem, match="val.npz: missing or damaged; run the stage csoa_train again"):

@@ -51,7 +51,7 @@ FAULTS = [
     (f"{RUN}.seeds", [], f"{RUN}.seeds: must"),
     (f"{RUN}.variants", ["bas"], f'{RUN}.variants[0]: "bas" is not a choice; did you mean "base"?'),
     (f"{RUN}.positions", ["2-5"], f'{RUN}.positions[0]: "2-5" is not a choice'),
-    (f"{RUN}.positions", [], "tier.smoke.csoa_train.runs.collage_single: no network has positions"),
+    (f"{RUN}.positions", None, "tier.smoke.csoa_train.runs.collage_single: no network has positions"),
     (f"{RUN}.training.frozen", 6, f"{RUN}.training.frozen: 6 is out of range"),
     ("tier.smoke.csoa.dataset", "collage", "tier.smoke.csoa: nothing is trained on collage in this tier"),
     ("tier.smoke.csoa.others", ["collage"],

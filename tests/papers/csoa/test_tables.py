@@ -32,7 +32,8 @@ def test_errors_are_means_over_seeds() -> None:
     """
     scores = tables.scores([FIRST, SECOND], 0, CHANCE)
     assert {metric: values[0] for metric, values in scores.items()} == pytest.approx({
-        "loc1": (75 + 50) / 2, "loc5": (50 + 25) / 2, "gt_known": 25, "cls1": (50 + 25) / 2, "cls5": (25 + 0) / 2,
+        "loc1": (75 + 50) / 2, "loc5": (50 + 25) / 2, "gt_known": 25,
+        "cls1": (50 + 25) / 2, "cls5": (25 + 0) / 2,
         "max_box_acc": (75 + 100) / 2,
         "max_box_acc_v2": ((75 + 75 + 50) / 3 + (100 + 100 + 0) / 3) / 2})
     assert all(values.shape == (201,) for values in scores.values())
@@ -44,7 +45,8 @@ def test_draws_are_the_same_for_every_row_and_take_seeds() -> None:
     swapped = tables.scores([SECOND, FIRST], 0, CHANCE)["loc1"]
     assert np.array_equal(one, tables.scores([FIRST, SECOND], 0, CHANCE)["loc1"])
     assert one[0] == swapped[0]
-    assert not np.array_equal(one, swapped)   # seeds are drawn: their order matters to a draw, not to the mean
+    # seeds are drawn: their order matters to a draw, not to the mean
+    assert not np.array_equal(one, swapped)
     _, pairs = table({"a": {"loc1": one}, "b": {"loc1": one}}, [("a", "b"), ("a", "missing")], CHANCE)
     assert pairs["a - b"]["loc1"] == {"mean": 0, "low": 0, "high": 0}
     assert list(pairs) == ["a - b", "a / b"]
@@ -112,7 +114,8 @@ def test_images_on_which_the_box_is_wrong() -> None:
 
 
 def test_rows_are_named_as_printed() -> None:
-    rows = {"base": {"loc1": 1, "gt_known": 2}, "csoa": {"loc1": 3, "gt_known": 4}, "whole_image": {"gt_known": 5}}
+    rows = {"base": {"loc1": 1, "gt_known": 2}, "csoa": {"loc1": 3, "gt_known": 4},
+            "whole_image": {"gt_known": 5}}
     assert tables.as_printed(rows, "torchvision_vgg16", "table4_cub") == {
         "vgg_gap": rows["base"], "vgg_csoa": rows["csoa"]}
     assert tables.as_printed(rows, "torchvision_inception_v3", "table6_gt_known") == {
@@ -127,7 +130,7 @@ def test_what_a_notebook_starts_from(tmp_path: Path) -> None:
     assert opened.single["shapes"].dropped == ("rare",)
     assert {row: overlap.shape for row, overlap in opened.blind["shapes"].items()} == {
         "whole_image": (4, 1), "centred_box": (4, 1)}
-    assert list(opened.folders.values()) == [tmp_path / "nets" / "shapes" / "a", tmp_path / "nets" / "shapes" / "b"]
+    assert list(opened.folders.values()) == [tmp_path / "nets" / "shapes" / network for network in ("a", "b")]
 
 
 def test_weights_are_recorded_by_their_hashes(tmp_path: Path) -> None:

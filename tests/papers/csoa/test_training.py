@@ -33,7 +33,8 @@ def test_two_processes_take_the_same_steps_as_one(data: Path, tmp_path: Path) ->
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone",
                str(toys), str(data), str(tmp_path)]
     path = os.pathsep.join([str(ROOT), str(toys.parent)])
-    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, timeout=300)
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, env=environment, timeout=300)
     their_rows, their_weights = torch.load(tmp_path / "found.pt", weights_only=True)
     assert len(rows) == len(their_rows) == 8
     assert all(row["coaug"] > 0 and row["inner"] > 0 for row in rows)
@@ -43,7 +44,8 @@ def test_two_processes_take_the_same_steps_as_one(data: Path, tmp_path: Path) ->
         assert torch.allclose(value, their_weights[name], atol=1e-5), name
 
 
-def test_an_interrupted_training_ends_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_training_ends_the_same(data: Path, tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weights = train_toy(data, tmp_path / "whole.pt")
     losses = training.losses
     calls = []
@@ -67,7 +69,8 @@ def test_an_interrupted_training_ends_the_same(data: Path, tmp_path: Path, monke
     ("base", ()), ("confseg", ("inner",)), ("coaug", ("coaug",)), ("csoa", ("inner", "coaug"))])
 def test_each_variant_has_its_own_losses(data: Path, tmp_path: Path, variant: Variant,
                                          parts: tuple[str, ...]) -> None:
-    rows, weights = train_toy(data, tmp_path / "c.pt", replace(JOB, variant=variant), replace(TRAINING, epochs=1))
+    job, short = replace(JOB, variant=variant), replace(TRAINING, epochs=1)
+    rows, weights = train_toy(data, tmp_path / "c.pt", job, short)
     assert {name for name in ("inner", "coaug") if rows[0][name] != ""} == set(parts)
     assert any(name.startswith("w_f") for name in weights) == ("inner" in parts)
     alpha = 0.0   # in the first epoch

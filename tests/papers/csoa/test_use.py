@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from csoa_toys import CLASSES, toy_data, toy_trunk
+from csoa_toys import CLASSES, load_toy, toy_data, toy_trunk
 from PIL import Image
 
 from lib.__main__ import main
@@ -26,7 +26,7 @@ VARIANTS: tuple[Variant, ...] = ("base", "confseg", "coaug", "csoa")
 @pytest.fixture
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As the smoke tier's stage would leave it: small untrained networks."""
-    monkeypatch.setattr(two_classifiers, "load_network", lambda name, stride=None, pretrained=True: toy_trunk(1))
+    monkeypatch.setattr(two_classifiers, "load_network", load_toy)
     monkeypatch.setattr(use, "BUILD", tmp_path / "build")
     folder = tmp_path / "build" / PLACE
     for seed in (0, 1):
@@ -42,7 +42,8 @@ def weights_of(folder: Path, variant: Variant, seed: int) -> Path:
     return folder / Job(variant, POSITION, seed).name / "weights.safetensors"
 
 
-def located_by_seeds(folder: Path, variant: Variant, data: Dataset, split: str, tried: list[float]) -> list[Located]:
+def located_by_seeds(folder: Path, variant: Variant, data: Dataset, split: str,
+                     tried: list[float]) -> list[Located]:
     search = Search(Squares(32), data.boxes, tried, batch=3)
     nets = [load_two_classifiers(weights_of(folder, variant, seed)) for seed in (0, 1)]
     return [locate(net, data.split(split), search, "") for net in nets]
