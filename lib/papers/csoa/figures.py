@@ -1,6 +1,7 @@
 """CSoA's figures: both class activation maps, what exceeds the threshold, their union, and the boxes."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +13,24 @@ from lib.data.dataset import Sample
 from lib.metrics.localisation import boxes_of
 from lib.papers.csoa.batches import Squares
 from lib.papers.csoa.locate import TruthBoxes, at_thresholds, own_maps, square_truth
+from lib.papers.csoa.tables import BLIND, PAPER
 from lib.papers.csoa.two_classifiers import TwoClassifiers
-from lib.report.figures import SIDE, Picture, heat, picture_grid
+from lib.report.figures import SIDE, Picture, bars, heat, picture_grid
 
 TRUTH, PREDICTED = (60, 200, 60), (230, 40, 40)   # colours of boxes
 COLUMNS = ("box (red), truth (green)", "S_L", "S_F", "S_L > θ max", "S_F > θ max", "union")
+
+ERRORS = {"GT-known": "gt_known", "top-1 localisation": "loc1", "top-1 classification": "cls1"}
+
+
+def error_bars(rows: Mapping[str, Mapping[str, Any]], table: str, dataset: str) -> Figure:
+    """Errors of a table's networks with intervals; diamonds are the paper's top-1 localisation error."""
+    networks = {row: metrics for row, metrics in rows.items() if row not in BLIND}
+    groups = {}
+    for name, metric in ERRORS.items():
+        groups[name] = {row: metrics[metric] for row, metrics in networks.items()}
+    printed = {row: PAPER.value(table, dataset, row, "loc1") for row in networks}
+    return bars(groups, "error (%)", printed)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,12 @@ def variant_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Locat
     return rows
 
 
+def dataset_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Located]]:
+    """Tables 4 to 6: the base network and CSoA."""
+    rows = variant_rows(folder, run, split)
+    return {row: seeds for row, seeds in rows.items() if row in ("base", "csoa")}
+
+
 def position_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Located]]:
     """Table 2: CSoA by the position of W_F."""
     rows = {}
