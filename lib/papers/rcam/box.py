@@ -13,7 +13,7 @@ from lib.nets.network import Network
 from lib.papers.rcam.method import SIDE, rcam, to_batch
 from lib.papers.rcam.settings import BoxSettings, RcamSettings
 from lib.proposals.boxes import boxes_around
-from lib.proposals.segments import SIDE as SEGMENTS, proposals
+from lib.proposals.segments import SEGMENT_SIDE as SEGMENTS, proposals
 
 SIZES, STEPS = (0.35, 0.5, 0.7, 0.9), 7   # window sides as shares of the image (every pair of them), positions along each axis
 
