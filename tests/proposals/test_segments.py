@@ -115,7 +115,7 @@ def test_one_colour_has_no_segments_and_says_nothing_against_any_pixel() -> None
 
 
 def test_distinct_by_hand() -> None:
-    """20 pixels each: the second lacks one of the first (19 / 20 = 0.95), the third two; the fourth is apart."""
+    """20 pixels each: the second lacks one of the first (19 / 20 = 0.95), the third two; one lies apart."""
     masks = np.zeros((5, 4, 20), dtype=bool)
     masks[0, 0] = True
     masks[1, 0, 1:] = True
