@@ -1,4 +1,4 @@
-"""A fifth paper, Score-CAM, added to a copy of the project: what is written, what is edited, and that it runs."""
+"""A fifth paper, Score-CAM, added to a copy of the project: what is written, edited, and that it runs."""
 import json
 import re
 import shutil

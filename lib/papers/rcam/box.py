@@ -42,7 +42,7 @@ def around_segments(photo: Image.Image, least_side: float) -> Tensor:
     Boxes that are alike count once. Small ones are left out, as the classifier is surest of the most
     telling part.
     """
-    small = shrunk(photo, segments.SIDE)
+    small = shrunk(photo, segments.SEGMENT_SIDE)
     in_pixels = np.unique(boxes_around(segments.proposals(small)), axis=0)
     boxes = in_pixels / np.array([small.width, small.height] * 2)
     sides = boxes[:, 2:] - boxes[:, :2]
