@@ -153,11 +153,11 @@ def choices(grid: FcnGbpGrid, crf: CrfSettings) -> dict[str, Choice]:
 
 def best(options: Mapping[str, Choice], scores: Mapping[str, Mapping[str, dict]]) -> dict[str, str]:
     """{method: its row with the highest mIoU} in the table of the options."""
-    found = {}
+    chosen = {}
     for method in METHODS:
         own = [row for row, choice in options.items() if choice.method == method]
-        found[method] = max(own, key=lambda row: scores[row]["miou"]["mean"])
-    return found
+        chosen[method] = max(own, key=lambda row: scores[row]["miou"]["mean"])
+    return chosen
 
 
 def proposal_table(counts: np.ndarray, chance: Chance) -> dict[str, dict]:

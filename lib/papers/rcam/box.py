@@ -47,8 +47,8 @@ def around_segments(photo: Image.Image, least_side: float) -> Tensor:
     boxes = in_pixels / np.array([small.width, small.height] * 2)
     sides = boxes[:, 2:] - boxes[:, :2]
     large = boxes[(sides >= least_side).all(1)]
-    found = torch.from_numpy(large).float().reshape(-1, 4)
-    return torch.cat([found, torch.tensor([WHOLE_IMAGE])])
+    around = torch.from_numpy(large).float().reshape(-1, 4)
+    return torch.cat([around, torch.tensor([WHOLE_IMAGE])])
 
 
 def score_windows(features: Tensor, weight: Tensor, bias: Tensor, boxes: Tensor) -> Tensor:

@@ -25,10 +25,10 @@ GRID = RcamConstants(
 
 def means(scored: Scored) -> dict[str, dict[str, float]]:
     rows, _ = scored.table([], Chance(1, 0.95, 0))
-    found = {}
+    of_rows = {}
     for row, entries in rows.items():
-        found[row] = {metric: entry["mean"] for metric, entry in entries.items()}
-    return found
+        of_rows[row] = {metric: entry["mean"] for metric, entry in entries.items()}
+    return of_rows
 
 
 def method_means(network, samples: list[Sample], settings: RcamSettings) -> dict[str, dict[str, float]]:

@@ -314,7 +314,10 @@ def test_windows_are_bounded(settings) -> None:
 
 
 def test_a_sigma_out_of_reach_is_cut(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the largest lag is a share of the guide's smaller side, at least 4 and never the side itself."""
+    """It becomes half the guide at most.
+
+    The largest lag is a share of the guide's smaller side, at least 4 and never the side itself.
+    """
     lags = []
     none_failed = torch.zeros(4, dtype=torch.bool)
     sigma = torch.tensor([0.2, 2.4, 2.6, 99.0])

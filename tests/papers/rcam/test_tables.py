@@ -28,10 +28,10 @@ Means = dict[str, dict[str, float]]   # row -> metric -> value
 
 def means(scored: Scored) -> Means:
     rows, _ = scored.table([], Chance(1, 0.95, 0))
-    found = {}
+    of_rows = {}
     for row, entries in rows.items():
-        found[row] = {metric: entry["mean"] for metric, entry in entries.items()}
-    return found
+        of_rows[row] = {metric: entry["mean"] for metric, entry in entries.items()}
+    return of_rows
 
 
 def one_by_one(samples: list[Sample], method: Callable[[list], Mapping]) -> Means:
