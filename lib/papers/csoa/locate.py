@@ -27,7 +27,7 @@ Corners = tuple[int, int, int, int]   # xmin, ymin, xmax, ymax in pixels, half-o
 
 @dataclass(frozen=True)
 class Search:
-    """What a network is shown, and what its boxes are held against.
+    """The photographs that a network is shown, and the truth that its boxes are held against.
 
     squares      photographs at the network's input size
     boxes        truth boxes by sample id

@@ -25,9 +25,10 @@ WITH_EXTRACTOR = ("coaug", "csoa")   # variants whose losses embed images
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is trained on one data set with one network, and all that it follows from.
+    """The networks to train on one data set with one trunk, and all that they follow from.
 
     images       the data set's images of single objects
+    network      the trunk, one of lib.nets
     run          which variants, positions, seeds and trials
     constants    trial -> settings, "" for those of the tables
     thresholds   theta of eq. 13: all that are tried

@@ -44,7 +44,7 @@ def jobs(run: CsoaRun) -> list[Job]:
 
 @dataclass(frozen=True)
 class Located:
-    """What one network found on N images: the true class's place, and overlaps of boxes at T thresholds.
+    """Findings of one network on N images: the true class's place, and overlaps of boxes at T thresholds.
 
     ids        of the images
     rank       (N,), the place of the true class, 0 is best
@@ -72,7 +72,7 @@ def save_located(path: Path, located: Located, fingerprint: str) -> None:
 
 
 def load_located(path: Path) -> Located:
-    """What `save_located` wrote; a file that is missing or damaged is named."""
+    """Read what `save_located` wrote; a file that is missing or damaged is named."""
     saved = _read(path)
     if saved is None:
         raise Problem(f"{path}: missing or damaged; run the stage csoa_train again, "

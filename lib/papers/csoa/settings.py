@@ -69,7 +69,7 @@ class CsoaTraining:
 
 @dataclass(frozen=True)
 class CsoaRun:
-    """What is trained on one data set with one network.
+    """The networks that are trained on one data set with one trunk.
 
     least       training images of a single object that a class needs; rarer classes are left out
     seeds       of the networks of tables 1 and 2

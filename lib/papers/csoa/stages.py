@@ -27,7 +27,7 @@ def csoa_train(params: Any, tier: str, code_of: CodeOf) -> None:
 
 
 def _plans(params: Any, tier: str, code_of: CodeOf) -> "dict[Path, RunPlan]":
-    """What is trained, by its place below a tier's folder; a data set that lacks images or files is named."""
+    """Every run by its place below a tier's folder; a data set that lacks images or files is named."""
     from lib.data.dataset import Dataset
     from lib.nets import load_network
     from lib.nets.fold import fold_normalisation

@@ -34,7 +34,7 @@ Seeds = Sequence[Located]   # what the networks of one row found, seed by seed
 
 @dataclass(frozen=True)
 class Opened:
-    """What a notebook starts from, by data set, that of table 1 first.
+    """Data sets, and what was trained on them, for a notebook to start from; that of table 1 comes first.
 
     single    images of single objects
     blind     the overlaps of boxes that look at nothing
@@ -71,7 +71,7 @@ def opened(places: Mapping[str, Path], runs: Mapping[str, Mapping[str, CsoaRun]]
 # What the stage left, row by row
 
 def located_by(folder: Path, jobs: Sequence[Job], split: str) -> list[Located]:
-    """What the networks of one row found."""
+    """Findings of the networks of one row, job by job."""
     return [load_located(folder / job.name / f"{split}.npz") for job in jobs]
 
 
@@ -213,6 +213,12 @@ def seed_table(val: Mapping[str, Seeds], test: Mapping[str, Seeds], numbers: Seq
 def sweep(seeds: Seeds, tried: Sequence[float], chance: Chance, maps: str = "union") -> dict[float, Scores]:
     """Localisation errors at every threshold."""
     return {theta: localisation_scores(seeds, number, chance, maps) for number, theta in enumerate(tried)}
+
+
+def printed_sweep(dataset: str) -> dict[float, float]:
+    """Table 3 as printed: the top-1 localisation error by theta."""
+    rows = PAPER.printed_rows("table3_thresholds", dataset)
+    return {float(theta): float(metrics["loc1"]) for theta, metrics in rows.items()}
 
 
 def localisation_scores(seeds: Seeds, threshold: int, chance: Chance, maps: str = "union") -> Scores:

@@ -27,7 +27,7 @@ COLUMNS = ("epoch", "step", "loss", "cls", "inner", "coaug")
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What one network learns from, and how.
+    """Everything that one network learns from, and how.
 
     job         its variant, position and seed
     images      of single objects

@@ -81,7 +81,7 @@ def save_two_classifiers(net: TwoClassifiers, path: Path, side: int, **facts: st
 
 
 def read_two_classifiers(path: Path | str) -> dict[str, Any]:
-    """What `save_two_classifiers` wrote beside the weights."""
+    """Read what `save_two_classifiers` wrote beside the weights."""
     return read_described(path, "two_classifiers", FIELDS, "a network with two classifiers", "csoa_train")
 
 

@@ -116,7 +116,7 @@ def _single(samples: "Sequence[Sample]", classes: Sequence[str]) -> "list[Sample
 
 def _locator(weights: Path, dataset: "Dataset", tried: Sequence[float],
              label: str) -> "Callable[[Sequence[Sample]], Located]":
-    """What one network finds in samples of the data set."""
+    """A function that looks for objects in samples of the data set with one network."""
     from lib.base.parallel import device
     from lib.papers.csoa.batches import Squares
     from lib.papers.csoa.locate import Search, locate

@@ -26,9 +26,9 @@ SECOND = located([0, 1, 0, 0], [[0.6, 0.6], [0.6, 0.6], [0.1, 0.6], [0.6, 0.6]],
 
 
 def test_errors_are_means_over_seeds() -> None:
-    """Of the first seed boxes are right on 0, 2, 3, classes on 0, 1, classes among five on 0, 1, 2.
+    """The first seed's boxes are right on 0, 2, 3, its classes on 0, 1, and among five on 0, 1, 2.
 
-    Of the second boxes on 0, 1, 3 and classes on 0, 2, 3.
+    The second seed's boxes are right on 0, 1, 3, its classes on 0, 2, 3.
     """
     scores = tables.scores([FIRST, SECOND], 0, CHANCE)
     assert {metric: values[0] for metric, values in scores.items()} == pytest.approx({
@@ -106,6 +106,11 @@ def test_the_sweep_holds_every_threshold() -> None:
     assert rows[0.2]["gt_known"][0] == 25
     assert rows[0.6]["gt_known"][0] == 50
     assert tables.sweep([FIRST], [0.2, 0.6], CHANCE, "s_l")[0.2]["gt_known"][0] == 100
+
+
+def test_the_papers_sweep_is_keyed_as_ours() -> None:
+    """By the number theta, so that its values stand in the figure of ours."""
+    assert tables.printed_sweep("collage_single") == {0.2: 39.13, 0.3: 37.69, 0.4: 38.82}
 
 
 def test_images_on_which_the_box_is_wrong() -> None:
