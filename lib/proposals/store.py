@@ -30,22 +30,21 @@ class Job:
     path: Path
 
 
-def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path, code: Mapping[str, Any],
-            workers: int | None = None) -> None:
+def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path,
+            code: Mapping[str, Any]) -> None:
     """Find the proposals of `wanted` (split -> number of images, None: all), as `folder/<split>/<id>.npz`.
 
     Images that are there already, from the same data, constants and code, are kept; damaged files are found
     again, and images that are no longer wanted go. `code`: digests of the definitions that decide what
-    comes out, by name. `workers` processes, as many as there are cores where it is not given; 1: this one
-    alone.
+    comes out, by name. As many processes as there are cores share the work.
     """
     jobs = _jobs(dataset, wanted, folder)
     facts = {"data": dataset.hash, "constants": _constants(), "code": dict(code)}
     resume_folder(folder, facts, [job.path for job in jobs])
-    number = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(os.cpu_count() or 1, len(jobs))
     label = f"proposals, {dataset.name}"
-    if number > 1:
-        _find_side_by_side(jobs, number, label)
+    if workers > 1:
+        _find_side_by_side(jobs, workers, label)
     else:
         for job in progress(jobs, label):
             _find(job)
@@ -149,7 +148,7 @@ def _find_side_by_side(jobs: Sequence[Job], workers: int, label: str) -> None:
                 pass
     except BrokenProcessPool:
         raise Problem(f"{label}: a process was killed, perhaps for want of memory; "
-                      "run it again with fewer workers, it goes on where it was.") from None
+                      "run it again, it goes on where it was.") from None
 
 
 def _readable(path: Path) -> bool:

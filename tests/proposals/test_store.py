@@ -1,4 +1,5 @@
 """Proposals of whole splits: which files a run writes, that it resumes or starts anew; their quality."""
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,12 +50,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a photograph's red channel reaches, in the place of segments; in this process only."""
+    """What a photograph's red channel reaches, in the place of segments; in this process, and so in one."""
     def levels(photo: Image.Image) -> np.ndarray:
         red = np.asarray(photo)[..., 0]
         return np.stack([red >= level for level in range(0, 250, 25)])
 
     monkeypatch.setattr(proposal_store, "proposals", levels)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def real(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
 @pytest.fixture
 def run(dataset: Dataset, tmp_path: Path) -> Run:
     def go(data: Dataset = dataset, wanted: dict[str, int | None] = WANTED, code: str = "one") -> Path:
-        compute(data, wanted, tmp_path / "found", {"find": code}, workers=1)
+        compute(data, wanted, tmp_path / "found", {"find": code})
         return tmp_path / "found"
 
     return go
@@ -107,15 +109,16 @@ def test_large_photographs_are_shrunk_for_segments(real: None, run: Run, dataset
     assert np.array_equal(loader((20, 30)), loader())
 
 
-def test_two_processes_find_the_same_and_name_an_image_that_cannot_be_decoded(real: None,
-                                                                              tmp_path: Path) -> None:
+def test_two_processes_find_the_same_and_name_a_damaged_image(real: None, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     data, folder = toy_dataset(tmp_path / "toys"), tmp_path / "found"
-    compute(data, {"val": None}, folder, {}, workers=1)
+    compute(data, {"val": None}, folder, {})
     alone = contents(folder)
     (folder / "val" / "p0.npz").unlink()
     (tmp_path / "toys" / "images" / "p2.png").write_bytes(b"no image")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(Problem, match="p2.png: cannot be decoded"):
-        compute(data, {"val": None, "test": 1}, folder, {}, workers=2)
+        compute(data, {"val": None, "test": 1}, folder, {})
     assert set(contents(folder)) == set(alone) and changed(folder, alone) == {"val/p0.npz"}
     assert contents(folder)["val/p0.npz"][1] == alone["val/p0.npz"][1]
 

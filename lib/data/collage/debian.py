@@ -27,14 +27,14 @@ DAMAGE: tuple[type[Exception], ...] = (
 HEADER = 60   # bytes before each member of an ar archive
 
 
-def fetch_package(name: str, cache: Path, given: Path | None = None) -> Path:
+def fetch_package(name: str, cache: Path) -> Path:
     """Have a package in the cache, whole, and return its file `cache/<name>.deb`.
 
-    It comes from `given` (a .deb file or a folder of them; else what the environment variable DEBS lists),
-    from an earlier call, or from `apt-get download`, which needs no root.
+    It comes from what the environment variable DEBS lists (.deb files and folders of them), from an earlier
+    call, or from `apt-get download`, which needs no root.
     """
     target = Path(cache) / f"{name}.deb"
-    source = _source(name, given)
+    source = _given(name)
     if source:
         if not (target.exists() and filecmp.cmp(source, target, shallow=False)):
             _store(name, source, target)
@@ -42,16 +42,6 @@ def fetch_package(name: str, cache: Path, given: Path | None = None) -> Path:
         with tempfile.TemporaryDirectory() as folder:
             _store(name, _download(name, Path(folder), Path(cache) / ".apt"), target)
     return target
-
-
-def _source(name: str, given: Path | None) -> Path | None:
-    """File of a package that the user has given, if any: a file that is named, or one of DEBS by its name."""
-    if given and Path(given).is_file():
-        return Path(given)
-    if given:
-        return _find(name, [Path(given)])
-    listed = os.environ.get("DEBS", "").split(os.pathsep)
-    return _find(name, [Path(place) for place in listed if place])
 
 
 def package_version(deb: Path) -> str:
@@ -79,8 +69,9 @@ def _place(path: Path) -> Path:
     return path
 
 
-def _find(name: str, places: list[Path]) -> Path | None:
-    """File of a package among files and folders of files, by its name."""
+def _given(name: str) -> Path | None:
+    """File of a package, by its name, among the files and folders of files that DEBS lists."""
+    places = [Path(place) for place in os.environ.get("DEBS", "").split(os.pathsep) if place]
     for place in places:
         if not place.exists():
             raise Problem(f"{place}: there is no such file or folder; "

@@ -247,8 +247,8 @@ def test_given_files_come_before_the_cache_and_apt_get(tmp_path: Path, path: Pat
     before = (tmp_path / "cache" / "pictures.deb").stat()
     again = fetch_package("pictures", tmp_path / "cache").stat()
     assert again.st_mtime_ns == before.st_mtime_ns   # not copied again
-    renamed = deb(tmp_path / "newer", version="5").rename(tmp_path / "x.deb")
-    assert package_version(fetch_package("pictures", tmp_path / "cache", renamed)) == "5"
+    monkeypatch.setenv("DEBS", str(deb(tmp_path / "newer", version="5")))
+    assert package_version(fetch_package("pictures", tmp_path / "cache")) == "5"
     monkeypatch.delenv("DEBS")
     assert package_version(fetch_package("pictures", tmp_path / "cache")) == "5"
 
@@ -256,14 +256,16 @@ def test_given_files_come_before_the_cache_and_apt_get(tmp_path: Path, path: Pat
 def test_a_wrong_or_missing_given_file_is_named(tmp_path: Path, path: Path,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     package = deb(tmp_path / "debs", "sounds")
+    monkeypatch.setenv("DEBS", str(package.parent))
+    package.with_name("pictures.deb").write_bytes(package.read_bytes())
     with pytest.raises(Problem, match="this is the package sounds, not pictures"):
-        fetch_package("pictures", tmp_path / "cache", package)
-    monkeypatch.setenv("DEBS", str(tmp_path / "nowhere"))
-    with pytest.raises(Problem, match="nowhere: there is no such file or folder"):
         fetch_package("pictures", tmp_path / "cache")
     package.with_name("sounds_2_all.deb").write_bytes(package.read_bytes())
     with pytest.raises(Problem, match="both are the package sounds"):
-        fetch_package("sounds", tmp_path / "cache", package.parent)
+        fetch_package("sounds", tmp_path / "cache")
+    monkeypatch.setenv("DEBS", str(tmp_path / "nowhere"))
+    with pytest.raises(Problem, match="nowhere: there is no such file or folder"):
+        fetch_package("pictures", tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
