@@ -129,7 +129,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
                                                         capsys: pytest.CaptureFixture[str]) -> None:
     """The notebook starts from the raw maps of the stage dcsm_maps, the command from a photograph."""
     from lib.data.dataset import Dataset
-    from lib.papers.dcsm import maps as dcsm_maps, tables as dcsm_tables
+    from lib.papers.dcsm import maps as dcsm_maps, rows as dcsm_rows, tables as dcsm_tables
     from lib.papers.dcsm.settings import MapsImages, MapsRun
     from lib.params import load_params
 
@@ -143,7 +143,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(shapes: Path, build: Pat
     run = MapsRun("shapes", params.tier["smoke"].dcsm_maps.side, {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)})
     dcsm_maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, {})
     split = dcsm_tables.open_split(dataset, folder / "efficientnet_lite0")
-    scored = dcsm_tables.score_rows(split.items, dcsm_tables.main_rows(params.dcsm), split, "as in the notebook")
+    scored = dcsm_tables.score_rows(split.items, dcsm_rows.main_rows(params.dcsm), split, "as in the notebook")
     rows, _ = dcsm_tables.table(scored, split.items, dataset.classes, [], params.bootstrap.samples, params.bootstrap.level, params.seed)
     assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]   # Simonyan's maps are another method
     assert all(found["results"][row] == rows[row] for row in found["results"])

@@ -6,10 +6,10 @@ from lib.nets.fcn import IMAGE
 from lib.nets.network import Network
 
 # What a network that is not a plain sequence of convolutions is built of.
-UNITS = (
+UNITS = {
     "InvertedResidual", "DepthwiseSeparableConv", "Bottleneck", "BasicBlock",
     "Inception", "InceptionA", "InceptionB", "InceptionC", "InceptionD", "InceptionE",
-)
+}
 
 
 def blocks(network: Network) -> dict[str, tuple[str, ...]]:

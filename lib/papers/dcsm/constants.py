@@ -1,4 +1,4 @@
-"""What DCSM leaves open, tried on validation images."""
+"""The constants that DCSM leaves open, tried on validation images."""
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product

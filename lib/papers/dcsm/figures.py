@@ -17,7 +17,7 @@ from lib.report.figures import SIDE, Picture, bars, heat, palette, photograph, p
 
 Results = Mapping[str, Mapping[str, dict]]   # of one table: network -> row -> {metric: interval}
 PERCENT = {"miou": "mIoU (%)", "iou": "IoU (%)"}
-PLACES = ("1st", "2nd", "3rd")
+PLACES = ["1st", "2nd", "3rd"]
 
 
 # Maps
@@ -58,7 +58,7 @@ def subtraction_grid(items: Items, split: Split, settings: DcsmSettings, classes
 def method_grid(items: Items, split: Split, settings: DcsmSettings) -> Figure:
     """Figures 5 and 7: Simonyan's map and DCSM's of the best class, the segmentations and the truth."""
     rows = main_rows(settings)
-    shown = ("simonyan_crf", "dcsm_no_crf", "dcsm_crf")
+    shown = ["simonyan_crf", "dcsm_no_crf", "dcsm_crf"]
     theirs = simonyan(settings, settings.alpha_simonyan).settings
     pictures, names = [], []
     for sample, path in items:

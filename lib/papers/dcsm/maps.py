@@ -143,7 +143,7 @@ def _start(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _read_fingerprint(path: Path) -> Any:
-    """What the file says; maps that took hours are not thrown away for a damaged one without a word."""
+    """The file's content; for a damaged one maps that took hours are not thrown away without a word."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -220,7 +220,7 @@ class _Passes:
         return class_scores([self._traced(each) for each in wanted])
 
     def gradients(self, job: Job, classes: Sequence[int]) -> dict[str, Tensor]:
-        """What one backward pass gives: `{layer: (1, C, h, w)}`."""
+        """Derivatives of one backward pass: `{layer: (1, C, h, w)}`."""
         traced = self._traced(job.forward)
         self.waiting[job.forward] -= 1
         is_last = not self.waiting[job.forward]

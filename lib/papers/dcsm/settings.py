@@ -63,7 +63,7 @@ class MapsRun:
 
 @dataclass(frozen=True)
 class DcsmConstants:
-    """What is tried on validation images.
+    """Constants that are tried on validation images.
 
     kernels   pairs of theta_alpha and theta_beta
     weights   pairs of bilateral and spatial
@@ -103,7 +103,7 @@ class DcsmTopN:
 
 @dataclass(frozen=True)
 class DcsmRun(TableRun):
-    """What notebook dcsm runs on.
+    """Data sets and networks of notebook dcsm.
 
     saliency_dataset   of DCSM's row in rCAM's table 2, on the images on which notebook rcam runs its boxes
     """

@@ -35,7 +35,7 @@ Items = Sequence[tuple[Sample, Path]]   # images with the files of their raw map
 
 @dataclass(frozen=True)
 class Split:
-    """What was computed once for a network: images with their raw maps, and which layers its blocks mean."""
+    """Images of a network with their raw maps, and which layers the blocks of the network mean."""
     items: Items
     ablations: Items
     val: Items
