@@ -11,7 +11,7 @@ from torch import distributed, nn
 
 from lib.data.dataset import Box, Dataset
 from lib.data.writer import writing
-from lib.nets.network import Network
+from lib.nets.network import Network, NetworkInfo
 from lib.papers.csoa.batches import single_objects
 from lib.papers.csoa.method import Extractor, network_of
 from lib.papers.csoa.runs import Job
@@ -33,8 +33,15 @@ def toy_trunk(seed: int) -> Network:
     for layer in body:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    return Network("toy", body, output_stride=4, features="7", stages={"stage3": "2", "stage4": "5", "stage5": "7"},
-                   is_response=lambda _name, m: isinstance(m, nn.ReLU), normalisation=lambda rgb: 2 * rgb - 1, linear=None)
+    return Network(body, NetworkInfo(
+        name="toy",
+        output_stride=4,
+        features="7",
+        stages={"stage3": "2", "stage4": "5", "stage5": "7"},
+        is_response=lambda _name, module: isinstance(module, nn.ReLU),
+        normalisation=lambda rgb: 2 * rgb - 1,
+        linear=None,
+    ))
 
 
 def toy_photo(name: str, seed: int) -> tuple[Image.Image, Box]:

@@ -63,7 +63,7 @@ def to_input(photo: Image.Image, longest: int) -> Tensor:
 def look(fcn: Fcn, photo: Image.Image, longest: int, chosen: Sequence[str], guided: bool) -> Traced:
     """One forward pass at one scale, ready for the way back to the chosen layers."""
     device = next(fcn.parameters()).device
-    return trace(lambda image: fcn.look(image, chosen), to_input(photo, longest).to(device), guided)
+    return trace(lambda image: fcn.scores_and_layers(image, chosen), to_input(photo, longest).to(device), guided)
 
 
 def pixels(scale: int, side: int) -> int:

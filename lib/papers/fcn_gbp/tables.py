@@ -40,7 +40,7 @@ def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> tupl
     photo = sample.photo()
     names = [*dict.fromkeys([*(layers[-1] for layers in list(blocks(fcn.trunk).values())[2:]), fcn.trunk.features])]
     device = next(fcn.parameters()).device
-    scores, found = fcn.look(to_input(photo, side).to(device), names)
+    scores, found = fcn.scores_and_layers(to_input(photo, side).to(device), names)
     regions = slic(photo, settings.superpixels)
     return regions, torch.cat([pool(maps[0].cpu().contiguous(), regions) for maps in found.values()], 1).numpy(), scores[0].cpu()
 

@@ -102,10 +102,17 @@ class Depthwise(torch.nn.Sequential):
 
 @pytest.mark.parametrize("depthwise", [True, False])
 def test_depthwise_filters_are_trained_or_not(depthwise: bool) -> None:
-    from lib.nets.network import Network
+    from lib.nets.network import Network, NetworkInfo
 
-    trunk = Network("toy", Depthwise(), output_stride=4, features="8", stages={"stage3": "2", "stage4": "5", "stage5": "8"},
-                    is_response=lambda _name, m: isinstance(m, torch.nn.ReLU), normalisation=lambda rgb: rgb, linear=None)
+    trunk = Network(Depthwise(), NetworkInfo(
+        name="toy",
+        output_stride=4,
+        features="8",
+        stages={"stage3": "2", "stage4": "5", "stage5": "8"},
+        is_response=lambda _name, module: isinstance(module, torch.nn.ReLU),
+        normalisation=lambda rgb: rgb,
+        linear=None,
+    ))
     net = network_of("base", "4-5", trunk, CLASSES[:2], TRAINING.width)
     csoa_train.optimiser_of(net, replace(TRAINING, frozen=4, depthwise=depthwise))
     moving = {name for name, p in net.named_parameters() if p.requires_grad and name.startswith("trunk")}
