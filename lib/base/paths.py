@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "data"
 BUILD = ROOT / "build"
 REPORTS = ROOT / "reports"
+NOTEBOOKS = ROOT / "notebooks"
 
 
 def mirror_folder(given: Path | None = None) -> Path:

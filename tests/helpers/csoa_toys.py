@@ -14,7 +14,7 @@ from torch import distributed, nn
 
 from lib.data.dataset import Box, Dataset
 from lib.data.writer import writing
-from lib.nets.network import Network
+from lib.nets.network import Network, NetworkInfo
 from lib.papers.csoa.batches import Squares, enlarged, single_objects
 from lib.papers.csoa.method import Extractor, network_of
 from lib.papers.csoa.runs import Job
@@ -50,10 +50,15 @@ def load_toy(name: str, output_stride: int | None = None, pretrained: bool = Tru
 
 def network_around(body: nn.Sequential, features: str) -> Network:
     """A network whose stages end at modules 2 and 5, and at its last feature map."""
-    return Network("toy", body, output_stride=4, features=features,
-                   stages={"stage3": "2", "stage4": "5", "stage5": features},
-                   is_response=lambda _name, module: isinstance(module, nn.ReLU),
-                   normalisation=lambda rgb: 2 * rgb - 1, linear=None)
+    return Network(body, NetworkInfo(
+        name="toy",
+        output_stride=4,
+        features=features,
+        stages={"stage3": "2", "stage4": "5", "stage5": features},
+        is_response=lambda _name, module: isinstance(module, nn.ReLU),
+        normalisation=lambda rgb: 2 * rgb - 1,
+        linear=None,
+    ))
 
 
 def toy_photo(name: str, seed: int) -> tuple[Image.Image, Box]:

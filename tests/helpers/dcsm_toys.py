@@ -14,7 +14,7 @@ from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.data.writer import writing
 from lib.nets.fcn import Fcn
-from lib.nets.network import Network
+from lib.nets.network import Network, NetworkInfo
 from lib.papers.dcsm.settings import DcsmSettings, MapsImages, MapsRun, MapsSettings
 from lib.refine.settings import CrfSettings
 
@@ -34,10 +34,15 @@ BLOCKS = {"block1": ("image",), "block2": ("2", "4"), "block3": ("7",)}   # of `
 
 def wrap(body: nn.Sequential, features: str, name: str = "toy") -> Network:
     """Any plain sequence as a network; images are shifted to -1..1."""
-    return Network(
-        name, body, output_stride=4, features=features, stages={},
+    return Network(body, NetworkInfo(
+        name=name,
+        output_stride=4,
+        features=features,
+        stages={},
         is_response=lambda _name, module: isinstance(module, nn.ReLU),
-        normalisation=lambda rgb: 2 * rgb - 1, linear=None)
+        normalisation=lambda rgb: 2 * rgb - 1,
+        linear=None,
+    ))
 
 
 def toy_trunk(name: str = "toy", *_arguments: object, **_options: object) -> Network:

@@ -11,7 +11,7 @@ from lib.base.files import write_json
 from lib.data.dataset import Dataset, Sample
 from lib.data.writer import writing
 from lib.nets.fcn import Fcn
-from lib.nets.network import Network
+from lib.nets.network import Network, NetworkInfo
 from lib.papers.iam.filling import ExtentFilling
 from lib.papers.iam.settings import (
     FillingSettings,
@@ -53,8 +53,16 @@ def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: b
                             ("linear", nn.Linear(8, 4))):
             body.add_module(key, module)
         _paint(body)
-    return Network(name, body, output_stride=8, features="relu3", stages={"stage2": "relu1", "stage3": "relu2", "stage4": "relu3"},
-                   is_response=lambda _name, module: isinstance(module, nn.ReLU), normalisation=lambda rgb: 2 * rgb, linear="linear", classes=classes)
+    return Network(body, NetworkInfo(
+        name=name,
+        output_stride=8,
+        features="relu3",
+        stages={"stage2": "relu1", "stage3": "relu2", "stage4": "relu3"},
+        is_response=lambda _name, module: isinstance(module, nn.ReLU),
+        normalisation=lambda rgb: 2 * rgb,
+        linear="linear",
+        classes=classes,
+    ))
 
 
 @torch.no_grad()

@@ -84,7 +84,7 @@ def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> Zoom
     upper_blocks = list(blocks(fcn.trunk).values())[2:]
     layers = [*(block[-1] for block in upper_blocks), fcn.trunk.features]
     device = next(fcn.parameters()).device
-    scores, maps = fcn.look(to_input(photo, side).to(device), list(dict.fromkeys(layers)))
+    scores, maps = fcn.scores_and_layers(to_input(photo, side).to(device), list(dict.fromkeys(layers)))
     regions = slic(photo, settings.superpixels)
     pooled = [pool(values[0].cpu().contiguous(), regions) for values in maps.values()]
     return ZoomOut(regions, torch.cat(pooled, 1).numpy(), scores[0].cpu())

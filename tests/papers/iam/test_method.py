@@ -54,7 +54,7 @@ def plain(*heights: tuple[int, int, int, float], ground: float = -1.0, classes: 
 def test_what_is_seen(seen: Seen) -> None:
     """The colours of the photographs, where they are."""
     fcn, rgb = toy_fcn(), torch.stack([square(photo, 64) for photo in PHOTOS])
-    maps, stages = fcn.look(rgb, ["relu1", "relu2", "relu3"])
+    maps, stages = fcn.scores_and_layers(rgb, ["relu1", "relu2", "relu3"])
     assert torch.allclose(seen.maps, maps, atol=1e-5) and torch.allclose(seen.scores, fcn(rgb), atol=1e-5) and not seen.maps.requires_grad
     assert [(image, label) for image, label, _, _ in places(seen.peaks)] == [(0, 0), (0, 2), (1, 1), (2, 2), (2, 2)]
     assert [level.shape[1:] for level in seen.levels] == [(d, 8, 8) for d in DEPTHS] and not any(level.requires_grad for level in seen.levels)
