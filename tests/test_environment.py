@@ -1,4 +1,4 @@
-"""The set-up: one set of names and pins in every file, a lock without addresses, and a script that is quick, clean and clear."""
+"""The set-up: one set of names and pins, a lock without addresses, a script that is quick and clear."""
 import os
 import re
 import shutil
@@ -20,12 +20,14 @@ CONDA_ONLY = {"python", "pip", "git", "cxx-compiler"}
 
 
 def requirements() -> dict[str, SpecifierSet]:
+    """Bounds by name."""
     lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
-    return {r.name: r.specifier for r in map(Requirement, filter(None, lines))}
+    named = [Requirement(line) for line in lines if line]
+    return {requirement.name: requirement.specifier for requirement in named}
 
 
 def locked() -> list[tuple[Requirement, list[str]]]:
-    """(name==version ; marker, hashes) of every entry; fails on a line of another form."""
+    """Every entry as `name==version ; marker` and its hashes; fails on a line of another form."""
     entries = []
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         if line.startswith("    --hash="):
@@ -55,16 +57,21 @@ def test_every_locked_package_has_one_version_and_hashes() -> None:
 
 
 def test_no_second_build_of_opencv_overwrites_the_contrib_one() -> None:
-    assert [entry.name for entry, _ in locked() if entry.name.startswith("opencv")] == ["opencv-contrib-python-headless"]
+    builds = [entry.name for entry, _ in locked() if entry.name.startswith("opencv")]
+    assert builds == ["opencv-contrib-python-headless"]
     assert "--override requirements.overrides " in make("lock")
-    left_out = [Requirement(line) for line in (ROOT / "requirements.overrides").read_text().splitlines() if not line.startswith("#")]
-    assert {r.name for r in left_out} == {"opencv-python", "opencv-python-headless"}
-    assert not any(r.marker.evaluate({"python_version": version}) for r in left_out for version in ("3.11", "3.14"))
+    lines = (ROOT / "requirements.overrides").read_text().splitlines()
+    left_out = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert {requirement.name for requirement in left_out} == {"opencv-python", "opencv-python-headless"}
+    for requirement in left_out:
+        for version in ("3.11", "3.14"):
+            assert not requirement.marker.evaluate({"python_version": version}), (requirement, version)
 
 
 def test_the_lock_holds_no_address() -> None:
     text = (ROOT / "requirements.lock").read_text()
-    assert "://" not in text and not re.search(r"^--?(i|index|extra|find|trusted)", text, re.M) and " @ " not in text
+    assert "://" not in text and " @ " not in text
+    assert not re.search(r"^--?(i|index|extra|find|trusted)", text, re.M)
 
 
 def test_the_lock_serves_the_oldest_python_that_is_promised() -> None:
@@ -74,8 +81,8 @@ def test_the_lock_serves_the_oldest_python_that_is_promised() -> None:
     assert "sys.version_info >= (3, 11)" in (ROOT / "tools" / "setup.sh").read_text()
     assert "python >=3.11" in conda()["dependencies"]
     here = {"python_version": "3.11", "python_full_version": "3.11.2"}   # Debian 12
-    for name in requirements():
-        assert [e for e, _ in locked() if e.name == name and (e.marker is None or e.marker.evaluate(here))], name
+    served = {entry.name for entry, _ in locked() if entry.marker is None or entry.marker.evaluate(here)}
+    assert set(requirements()) <= served
 
 
 def conda() -> dict:
@@ -89,7 +96,7 @@ def test_every_conda_spec_is_valid() -> None:
     specs = [s for s in environment["dependencies"] if isinstance(s, str)]
     for spec in specs:
         assert rattler.MatchSpec(spec).name.normalized == spec.split()[0]
-    with pytest.raises(Exception):
+    with pytest.raises(Exception, match="version"):
         rattler.MatchSpec("numpy >=2.0,,<3")   # it does refuse
 
 
@@ -104,7 +111,8 @@ def test_conda_names_and_pins_agree_with_the_requirements() -> None:
 
 
 def test_no_file_of_the_project_holds_an_absolute_path_of_a_machine() -> None:
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("this folder is not a git repository")
     path = re.compile(rb"(?<![\w+/.~$}-])/(?:home|root|work|Users)/[\w.-]")
@@ -119,15 +127,21 @@ def test_no_file_of_the_project_holds_an_absolute_path_of_a_machine() -> None:
 
 
 def make(*words: str) -> str:
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TIERS", "MIRROR")}
-    return subprocess.run(["make", "-n", *words], cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
+    """Print what make would run, whatever make or shell runs this test."""
+    env = dict(os.environ)
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TIERS", "MIRROR"):
+        env.pop(name, None)
+    command = ["make", "-n", *words]
+    return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
 
 
 def test_make_hands_tiers_and_mirror_on() -> None:
-    assert make("repro").splitlines()[-1].split() == [".venv/bin/python", "-m", "lib.pipeline", "repro"]
-    assert make("repro", "TIERS=collage mirror", "MIRROR=my photos").splitlines()[-1].split() == [
-        ".venv/bin/python", "-m", "lib.pipeline", "repro", "--tier", "collage", "--tier", "mirror", "--mirror", '"my', 'photos"']
-    assert make("test").splitlines()[-1].startswith("OMP_NUM_THREADS=1 ") and "--dist loadfile" in make("test")
+    repro = ".venv/bin/python -m lib.pipeline repro"
+    assert make("repro").splitlines()[-1].split() == repro.split()
+    given = make("repro", "TIERS=collage mirror", "MIRROR=my photos").splitlines()[-1]
+    assert given.split() == f'{repro} --tier collage --tier mirror --mirror "my photos"'.split()
+    assert make("test").splitlines()[-1].startswith("OMP_NUM_THREADS=1 ")
+    assert "--dist loadfile" in make("test")
 
 
 def test_make_alone_names_every_target() -> None:
@@ -143,12 +157,15 @@ def test_make_clean_keeps_data_and_reports() -> None:
     assert not re.search(r"(^| )(\./)?(data|reports)/?( |$)", removed, re.M)
 
 
-TOOLS = ("bash", "env", "dirname", "cat", "sha256sum", "rm", "awk", "flock")
+TOOLS: tuple[str, ...] = ("bash", "env", "dirname", "cat", "sha256sum", "rm", "awk", "flock")
 FAKE_UV = """#!/bin/bash
 [ "$1" = --version ] && exit 0
 echo "$@" >> uv.log
 case "$*" in
-  venv*) mkdir -p .venv/bin .venv/lib/python3.11/site-packages; echo version_info = 3.11.7 > .venv/pyvenv.cfg; ln -s "$4" .venv/bin/python;;
+  venv*)
+    mkdir -p .venv/bin .venv/lib/python3.11/site-packages
+    echo version_info = 3.11.7 > .venv/pyvenv.cfg
+    ln -s "$4" .venv/bin/python;;
   *requirements.lock) [ ! -e fail ] || { echo 'uv: no network' >&2; exit 1; };;
 esac
 """
@@ -177,7 +194,8 @@ class Copy:
 
     def run(self, *words: str, **extra: str) -> subprocess.CompletedProcess:
         env = {"PATH": str(self.bin), "HOME": str(self.root), **extra}
-        return subprocess.run([self.root / "tools" / "setup.sh", *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        command = [self.root / "tools" / "setup.sh", *words]
+        return subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def calls(self) -> list[str]:
         log = self.root / "uv.log"
@@ -188,7 +206,8 @@ class Copy:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Copy:
-    include = subprocess.run([sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('include'))"], capture_output=True, text=True)
+    program = "import sysconfig; print(sysconfig.get_path('include'))"
+    include = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     if not (Path(include.stdout.strip()) / "Python.h").exists():
         pytest.skip("this Python comes without headers")
     return Copy(tmp_path)
@@ -198,9 +217,11 @@ def test_setup_installs_the_lock_and_makes_lib_importable(copy: Copy) -> None:
     done = copy.run()
     assert done.returncode == 0, done.stderr
     venv, builders, everything = copy.calls()
-    assert venv.startswith("venv --quiet --python ") and "--require-hashes" in builders and "--require-hashes" in everything
-    names = [line.split("==")[0] for line in (copy.root / ".venv" / "builders.lock").read_text().splitlines() if "==" in line]
-    assert names == ["cython", "setuptools"] and everything.endswith("requirements.lock")
+    assert venv.startswith("venv --quiet --python ")
+    assert "--require-hashes" in builders and "--require-hashes" in everything
+    lines = (copy.root / ".venv" / "builders.lock").read_text().splitlines()
+    assert [line.split("==")[0] for line in lines if "==" in line] == ["cython", "setuptools"]
+    assert everything.endswith("requirements.lock")
     [pth] = copy.root.glob(".venv/lib/python3*/site-packages/*.pth")
     assert pth.read_text() == f"{copy.root}\n"
 
@@ -213,13 +234,29 @@ def test_setup_does_nothing_the_second_time_and_starts_no_python(copy: Copy) -> 
     assert (again.returncode, again.stdout, again.stderr, copy.calls()) == (0, "", "", [])
 
 
+def lengthen_lock(copy: Copy) -> None:
+    with (copy.root / "requirements.lock").open("a") as stream:
+        stream.write("\n")
+
+
+def lengthen_script(copy: Copy) -> None:
+    with (copy.root / "tools" / "setup.sh").open("a") as stream:
+        stream.write("\n")
+
+
+def lose_python(copy: Copy) -> None:
+    (copy.root / ".venv" / "bin" / "python").unlink()
+
+
+def move(copy: Copy) -> None:
+    copy.root = copy.root.rename(copy.root.with_name("moved"))
+
+
 def test_setup_starts_over_when_something_changed(copy: Copy) -> None:
     copy.run()
-    for change in (lambda: (copy.root / "requirements.lock").open("a").write("\n"), lambda: (copy.root / ".venv" / "bin" / "python").unlink(),
-                   lambda: (copy.root / "tools" / "setup.sh").open("a").write("\n"), lambda: copy.root.rename(copy.root.with_name("moved"))):
+    for change in (lengthen_lock, lose_python, lengthen_script, move):
         copy.calls()
-        change()
-        copy.root = copy.root if copy.root.exists() else copy.root.with_name("moved")
+        change(copy)
         assert copy.run().returncode == 0 and len(copy.calls()) == 3
     assert next(copy.root.glob(".venv/lib/*/site-packages/*.pth")).read_text() == f"{copy.root}\n"
 
@@ -227,7 +264,8 @@ def test_setup_starts_over_when_something_changed(copy: Copy) -> None:
 def test_an_interrupted_setup_is_repeated_cleanly(copy: Copy) -> None:
     (copy.root / "fail").touch()
     failed = copy.run()
-    assert failed.returncode == 1 and "uv: no network" in failed.stderr and "could not be installed" in failed.stderr
+    assert failed.returncode == 1
+    assert "uv: no network" in failed.stderr and "could not be installed" in failed.stderr
     (copy.root / ".venv" / "half").touch()
     (copy.root / "fail").unlink()
     assert copy.run().returncode == 0 and not (copy.root / ".venv" / "half").exists()
@@ -245,25 +283,29 @@ def test_an_activated_half_made_environment_is_not_taken_for_the_python(copy: Co
 
 def test_an_old_python_is_one_sentence(copy: Copy) -> None:
     script(copy.bin / "python3", "#!/bin/sh\nexit 1\n")
-    assert copy.run().stderr == "setup: Python 3.11 or newer is needed and python3 is not that; install it or name it, " \
-                                "as in PYTHON=/path/to/python3.12.\n"
-    assert "and python9 is not that" in copy.run(PYTHON="python9").stderr and not (copy.root / ".venv").exists()
+    assert copy.run().stderr == ("setup: Python 3.11 or newer is needed and python3 is not that; "
+                                 "install it or name it, as in PYTHON=/path/to/python3.12.\n")
+    assert "and python9 is not that" in copy.run(PYTHON="python9").stderr
+    assert not (copy.root / ".venv").exists()
 
 
 def test_a_missing_compiler_is_one_sentence_with_the_command(copy: Copy) -> None:
     (copy.bin / "g++").unlink()
     stopped = copy.run()
     assert stopped.returncode == 1 and stopped.stderr.count("\n") == 1
-    assert "run 'sudo apt-get install build-essential', then repeat." in stopped.stderr and not (copy.root / ".venv").exists()
+    assert "run 'sudo apt-get install build-essential', then repeat." in stopped.stderr
+    assert not (copy.root / ".venv").exists()
 
 
 def test_root_has_a_missing_compiler_installed(copy: Copy) -> None:
     (copy.bin / "g++").unlink()
     script(copy.bin / "id", "#!/bin/sh\necho 0\n")
-    script(copy.bin / "apt-get", f"#!/bin/bash\necho \"$*\" >> '{copy.root}/apt.log'\n[ $1 = update ] || ln -s /bin/true '{copy.bin}/g++'\n")
+    log, compiler = copy.root / "apt.log", copy.bin / "g++"
+    script(copy.bin / "apt-get", f"#!/bin/bash\necho \"$*\" >> '{log}'\n"
+                                 f"[ $1 = update ] || ln -s /bin/true '{compiler}'\n")
     done = copy.run()
     assert done.returncode == 0, done.stderr
-    assert (copy.root / "apt.log").read_text().splitlines()[1].endswith(" build-essential")
+    assert log.read_text().splitlines()[1].endswith(" build-essential")
 
 
 def test_uv_prints_its_path_and_changes_nothing(copy: Copy) -> None:

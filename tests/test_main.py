@@ -152,7 +152,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
         capsys: pytest.CaptureFixture[str]) -> None:
     """The notebook starts from the raw maps of the stage dcsm_maps, the command from a photograph."""
     from lib.data.dataset import Dataset
-    from lib.papers.dcsm import maps, tables
+    from lib.papers.dcsm import maps, rows as dcsm_rows, tables
     from lib.papers.dcsm.settings import MapsImages, MapsRun
     from lib.params import load_params
 
@@ -171,7 +171,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
     run = MapsRun(side=params.tier["smoke"].dcsm_maps.side, networks=images, dataset="shapes")
     maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, {})
     split = tables.open_split(dataset, folder / "efficientnet_lite0")
-    scored = tables.score_rows(split.items, tables.main_rows(params.dcsm), split, "as in the notebook")
+    scored = tables.score_rows(split.items, dcsm_rows.main_rows(params.dcsm), split, "as in the notebook")
     rows, _ = tables.table(scored, split.items, dataset.classes, [], params.chance)
     # Simonyan's maps are another method.
     assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]

@@ -1,13 +1,19 @@
-"""Files that are whole or not there: hashes, and writing under a temporary name before the rename."""
+"""Files and folders that are whole or not there, and that say what they follow from.
+
+Everything is written under a temporary name first and renamed at the end, so that a run that is killed leaves
+nothing half done.
+"""
 import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+
+FINGERPRINT = "fingerprint.json"   # beside results: the digest of what they follow from
 
 
 def sha256(path: Path) -> str:
@@ -18,7 +24,7 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` (same ending) that becomes `path` if the block ends without an exception."""
+    """Yield a temporary path of the same ending beside `path`; unless the block raises, it becomes `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
@@ -30,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place if the block ends without an exception."""
+    """Yield a temporary folder beside `path` that takes its place unless the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".part-{path.name}-", dir=path.parent))
     try:
@@ -44,11 +50,40 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def digest(facts: Any) -> str:
-    """Hex SHA-256 of anything that JSON can hold: what a result follows from, to tell later whether it still does."""
+    """Hex SHA-256 of anything that JSON can hold.
+
+    Beside a result it tells later whether the result still follows from the same facts.
+    """
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
+    """Keep the `wanted` files that an earlier run from the same facts left in a folder; remove all others.
+
+    `facts` is anything that JSON can hold. Its digest lies in the folder. Where that is another one, or is
+    not there, the whole folder goes, since nothing tells what its files follow from.
+    """
+    path = folder / FINGERPRINT
+    fingerprint = {"fingerprint": digest(facts)}
+    if not path.is_file() or _json_or_none(path) != fingerprint:
+        if folder.exists():
+            shutil.rmtree(folder)
+        write_json(path, fingerprint)
+    kept = {path, *wanted}
+    for file in folder.rglob("*"):
+        if file.is_file() and file not in kept:
+            file.unlink()
+
+
+def _json_or_none(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:   # damaged, or not even text
+        return None

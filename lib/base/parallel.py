@@ -1,4 +1,4 @@
-"""One training on several processes: what a batch-wide loss needs from all of them."""
+"""Training on one or several processes: their device, and what a batch-wide loss needs from all of them."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,31 +8,35 @@ import torch
 from torch import Tensor, distributed
 
 
-def share() -> tuple[int, int]:
-    """(number of this process, how many there are)."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+def device() -> torch.device:
+    """Device of this process: its GPU, or the CPU where there is none."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Under torchrun, its processes as one group: over NCCL where they have GPUs, over gloo elsewhere."""
+    """Join the processes that torchrun started, over NCCL where they have GPUs and over gloo elsewhere."""
     if "WORLD_SIZE" not in os.environ:
         yield
         return
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl"
+    distributed.init_process_group(backend)
     try:
         yield
     finally:
         distributed.destroy_process_group()
 
 
-def device() -> torch.device:
-    """This process's GPU, or the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+def share() -> tuple[int, int]:
+    """Rank of this process, and the number of processes: (0, 1) outside of `processes`."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def together() -> None:
@@ -42,8 +46,10 @@ def together() -> None:
 
 
 def gathered(values: Tensor) -> Tensor:
-    """The rows `(B, ...)` of every process, in their order, with derivatives; alone, the rows themselves."""
-    return values if share()[1] == 1 else _Gathered.apply(values)
+    """Rows `(B, ...)` of all processes by rank, with derivatives; alone, the process's own rows."""
+    if share()[1] == 1:
+        return values
+    return _Gathered.apply(values)
 
 
 def averaged(value: Tensor) -> Tensor:
@@ -56,11 +62,13 @@ def averaged(value: Tensor) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """Every process takes the derivative of its own copy of the loss; a row's derivative is their sum."""
+    """Each process differentiates its own copy of the loss; a row's derivative is the sum over processes."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
-        parts = [torch.empty_like(values, memory_format=torch.contiguous_format) for _ in range(share()[1])]
+        parts = []
+        for _ in range(share()[1]):
+            parts.append(torch.empty_like(values, memory_format=torch.contiguous_format))
         distributed.all_gather(parts, values.contiguous())
         return torch.cat(parts)
 
@@ -68,5 +76,5 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous()
         distributed.all_reduce(total)
-        number, processes = share()
-        return total.chunk(processes)[number]
+        rank, number = share()
+        return total.chunk(number)[rank]

@@ -1,4 +1,7 @@
-"""Work that is measured in a process of its own, so that its time and memory are its own."""
+"""What work costs: how long actions take, side by side, and how much memory a program has held.
+
+Measure in a process of its own, where nothing else counts: `answer_of` starts one and reads its answer.
+"""
 import json
 import os
 import resource
@@ -13,36 +16,54 @@ from typing import Any
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 
+ROUNDS = 5   # of timing, after one that warms up
+
 
 def answer_of(module: str, words: Sequence[str], what: str) -> Any:
-    """The JSON in the last line that `python -m MODULE WORDS` prints; `what` begins the sentence about a failure."""
-    done = subprocess.run([sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    """Run `python -m MODULE WORDS` and return the JSON value in the last line that it prints.
+
+    `what` begins the sentence about a failure.
+    """
+    command = [sys.executable, "-m", module, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}, perhaps for want of memory"]
+        silent = f"it ended with {done.returncode}, perhaps for want of memory"
+        said = done.stderr.strip().splitlines() or [silent]
         raise Problem(f"{what}: {said[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def peak_mb() -> float:
-    """The most memory this program has held; getrusage would also count what its parent held when it was started."""
-    status = Path("/proc/self/status")
-    if not status.exists():   # not Linux
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return next(int(line.split()[1]) / 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+def medians(actions: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Milliseconds that each action takes: the median of `rounds`, after one more round that warms up.
 
-
-ROUNDS = 5
-
-
-def medians(actions: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds, of so many rounds after one that warms up; the actions take turns, so that a busy moment meets all of them.
-
-    An action that starts work on a GPU waits for it.
+    The actions take turns, in their order, so that a busy moment of the machine meets all of them. One may
+    use what an earlier one left in the same round. The time includes work that an action starts on a GPU.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(1 + ROUNDS):
+    for _ in range(1 + rounds):
         for name, action in actions.items():
             start = perf_counter()
             action()
+            wait_for_gpu()
             times[name].append(1000 * (perf_counter() - start))
     return {name: round(median(values[1:]), 1) for name, values in times.items()}
+
+
+def wait_for_gpu() -> None:
+    """Go on when the GPU has done all that it was given; at once where this program uses none.
+
+    A program that has not imported torch has given a GPU nothing, so torch is not imported for this.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def peak_mb() -> float:
+    """Megabytes of memory that this program has held at most."""
+    status = Path("/proc/self/status")
+    if not status.exists():   # not Linux: this also counts what the parent held when it started this program
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(peaks[0].split()[1]) / 1024

@@ -1,4 +1,7 @@
-"""What a notebook runs on in one tier. What a tier names once is not repeated in its blocks: `of_tier` fields take it from there."""
+"""Blocks of params.yaml that say what a notebook or a stage runs on in one tier.
+
+A tier names its data set and its networks once; fields made by `of_tier` take them from there.
+"""
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +10,14 @@ from typing import Any, get_origin, get_type_hints
 from lib.base.problem import Problem
 from lib.base.strict import bounded
 
-FROM_TIER = "from_tier"   # of a field's metadata: the tier's key that stands in where a block leaves the field out
+FROM_TIER = "from_tier"   # in a field's metadata: the tier's key that stands in where a block has no value
 
 
 def of_tier(key: str) -> Any:
-    """A dataclass field that the tier's own `key` (dataset, networks or single) fills in where params.yaml leaves it out."""
+    """A dataclass field that params.yaml may leave out: the tier's own `key` fills it in.
+
+    `key` is dataset, networks or single.
+    """
     return dataclasses.field(metadata={FROM_TIER: key})
 
 
@@ -49,7 +55,10 @@ class ProposalRun:
 
 
 def filled_in(kind: Any, block: Any, tier: Mapping[str, Any]) -> Any:
-    """A block of params.yaml with what it leaves out to its tier; anything but a mapping is left for the checks to name."""
+    """Complete a block of params.yaml with what it leaves out to its tier.
+
+    Anything but a mapping is left for the checks to name.
+    """
     if not isinstance(block, dict):
         return block
     hints = get_type_hints(kind)
@@ -57,30 +66,33 @@ def filled_in(kind: Any, block: Any, tier: Mapping[str, Any]) -> Any:
     for field in dataclasses.fields(kind):
         key = field.metadata.get(FROM_TIER)
         if key in tier and field.name not in given:
-            given[field.name] = _as(hints[field.name], tier[key])
+            given[field.name] = _fitted(hints[field.name], tier[key])
     return given
 
 
 def add_usual(block: dict[str, Any], place: str, usual: Any, name: str) -> None:
-    """Put what a training leaves out to the usual one in its place, such as `dcsm_train.networks.*`; * is any key.
+    """Complete the trainings at a place of a tier, such as `dcsm_train.networks.*`, with the usual values.
 
-    `name` is the usual training's own key in params.yaml. Whatever is no mapping is left for the checks to name.
+    In `place`, * is any key. `name` is the usual training's own key in params.yaml. Whatever is no mapping
+    is left for the checks to name.
     """
     if not isinstance(usual, dict):
-        raise Problem(f"{name}: must be a mapping, the values that trainings take where a tier says nothing else.")
-    key, _, rest = place.partition(".")
-    for found in list(block) if key == "*" else [key]:
-        inner = block.get(found)
+        raise Problem(f"{name}: must be a mapping, "
+                      "the values that trainings take where a tier says nothing else.")
+    first, _, rest = place.partition(".")
+    keys = list(block) if first == "*" else [first]
+    for key in keys:
+        inner = block.get(key)
         if not isinstance(inner, dict):
             continue
         if rest:
             add_usual(inner, rest, usual, name)
         else:
-            block[found] = {**usual, **inner}
+            block[key] = {**usual, **inner}
 
 
-def _as(hint: Any, value: Any) -> Any:
-    """The tier's one data set as a list of data sets, its networks as the first of them, where a field wants that."""
+def _fitted(hint: Any, value: Any) -> Any:
+    """Fit what a tier names to a field's type: one data set to a list, several networks to the first."""
     if get_origin(hint) is list and not isinstance(value, list):
         return [value]
     if hint is str and isinstance(value, list) and value:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,14 +39,18 @@ class Sample:
     extra: dict[str, str] = field(default_factory=dict, compare=False)
 
     def photo(self) -> Image.Image:
+        """Decode the photograph, as RGB."""
         return read_rgb(self.folder / self.image)
 
     def mask(self, kind: str) -> np.ndarray:
-        """`kind` is class_masks, instance_masks or saliency; `(H, W)` uint8 of the image's size."""
+        """Values `(H, W)` uint8, of the image's size; `kind` is class_masks, instance_masks or saliency."""
         return read_labels(self.folder / kind / f"{self.id}.png", image_size(self.folder / self.image))
 
     def foreground(self) -> tuple[np.ndarray, np.ndarray]:
-        """(truth, valid), boolean `(H, W)`: graded saliency at >= 0.5, else any object class against background."""
+        """Foreground, and where it is known: boolean `(H, W)` each.
+
+        Graded saliency counts from 0.5 on; where there is none, any object class counts.
+        """
         if (self.folder / "saliency" / f"{self.id}.png").exists():
             saliency = self.mask("saliency")
             return saliency >= 127.5, np.ones(saliency.shape, dtype=bool)
@@ -85,35 +90,43 @@ class Dataset:
             if not path.is_file():
                 raise Problem(f"{path}: listed in the manifest but missing; build the dataset again.")
             if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
-                raise Problem(f"{path}: damaged, its content differs from the manifest; build the dataset again.")
+                raise Problem(f"{path}: damaged, its content differs from the manifest; "
+                              "build the dataset again.")
 
     def split(self, name: str) -> list[Sample]:
         """The samples of a split, in file order."""
-        chosen = [s for s in self.samples if s.split == name]
+        chosen = [sample for sample in self.samples if sample.split == name]
         if not chosen:
-            raise Problem(f'{self.folder}: no sample in split "{name}"{nearest(name, sorted({s.split for s in self.samples}))}')
+            known = sorted({sample.split for sample in self.samples})
+            raise Problem(f'{self.folder}: no sample in split "{name}"{nearest(name, known)}')
         return chosen
 
     @cached_property
     def boxes(self) -> dict[str, list[Box]]:
         """Truth boxes by sample id; empty where the dataset has none."""
-        found: dict[str, list[Box]] = {s.id: [] for s in self.samples}
-        if (self.folder / "boxes.csv").exists():
-            for number, row in enumerate(self._rows("boxes.csv"), start=2):
-                try:
-                    box = Box(row["class"], *(int(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")))
-                    found.setdefault(row["id"], []).append(box)
-                except (KeyError, TypeError, ValueError):
-                    raise Problem(f"{self.folder / 'boxes.csv'}: line {number} is not id, class and four whole numbers xmin, ymin, xmax, ymax.") from None
-        return found
+        by_id: dict[str, list[Box]] = {sample.id: [] for sample in self.samples}
+        path = self.folder / "boxes.csv"
+        if not path.exists():
+            return by_id
+        for line, row in enumerate(self._rows("boxes.csv"), start=2):
+            try:
+                corners = [int(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
+                by_id.setdefault(row["id"], []).append(Box(row["class"], *corners))
+            except (KeyError, TypeError, ValueError):
+                raise Problem(f"{path}: line {line} is not id, class and "
+                              "four whole numbers xmin, ymin, xmax, ymax.") from None
+        return by_id
 
     def _read_manifest(self) -> dict:
         path = self.folder / "manifest.json"
         if not path.is_file():
-            raise Problem(f'{self.folder}: not a dataset folder (no manifest.json); build it with "python -m lib data" or "dvc repro".')
+            raise Problem(f"{self.folder}: not a dataset folder (no manifest.json); "
+                          'build it with "python -m lib data" or "dvc repro".')
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            manifest["name"], manifest["classes"], [(entry["sha256"], entry["bytes"]) for entry in manifest["files"].values()]
+            _require_keys(manifest, "name", "classes")
+            for entry in manifest["files"].values():
+                _require_keys(entry, "sha256", "bytes")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Problem(f"{path}: damaged ({error!r}); build the dataset again.") from None
         return manifest
@@ -129,37 +142,49 @@ class Dataset:
             raise Problem(f"{path}: cannot be read as CSV in UTF-8 ({error}); save it so.") from None
 
     def _sample(self, row: dict[str, str]) -> Sample:
-        row = dict(row)
+        listing = self.folder / "samples.csv"
+        extra = dict(row)
         try:
-            fields = [row.pop(k) for k in ("id", "image", "split", "labels")]
+            id, image, split, labels = (extra.pop(column) for column in ("id", "image", "split", "labels"))
         except KeyError as error:
-            raise Problem(f"{self.folder / 'samples.csv'}: lacks the column {error}.") from None
-        if None in fields or None in row:
-            raise Problem(f'{self.folder / "samples.csv"}: the row of image "{fields[0]}" has too few or too many columns.')
-        path = (self.folder / fields[1]).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise Problem(f'{self.folder / "samples.csv"}: image "{fields[1]}" lies outside the dataset folder.')
-        return Sample(fields[0], self.folder, fields[1], fields[2], tuple(fields[3].split()), row)
+            raise Problem(f"{listing}: lacks the column {error}.") from None
+        if None in (id, image, split, labels) or None in extra:
+            raise Problem(f'{listing}: the row of image "{id}" has too few or too many columns.')
+        if not (self.folder / image).resolve().is_relative_to(self.folder.resolve()):
+            raise Problem(f'{listing}: image "{image}" lies outside the dataset folder.')
+        return Sample(id, self.folder, image, split, tuple(labels.split()), extra)
+
+
+def _require_keys(entry: dict[str, Any], *keys: str) -> None:
+    for key in keys:
+        if key not in entry:
+            raise KeyError(key)
 
 
 def subset(samples: Sequence[Sample], images: int | None) -> list[Sample]:
-    """`images` samples spread evenly over the list, or all: a fixed choice, stated in the report by its number."""
+    """Choose `images` samples spread evenly over the list, or all where it is None.
+
+    The choice is fixed: a report states it by its number.
+    """
     if images is None or images >= len(samples):
         return list(samples)
     return [samples[i * len(samples) // images] for i in range(images)]
 
 
 def instance_truth(sample: Sample, n_classes: int) -> tuple[np.ndarray, dict[int, int]]:
-    """(instance mask `(H, W)` uint8, number -> class 0 .. n_classes - 1) of an image with class and instance masks.
+    """True objects of an image: which pixels are whose, and of which class each is.
 
-    Numbers may have gaps. An object's class is the one that most of its pixels have in the class mask, where 1 is the first class.
+    Returns the instance mask `(H, W)` uint8, whose numbers may have gaps, and by number the class
+    0 .. n_classes - 1: the one that most of the object's pixels have in the class mask, where 1 is the first.
     """
     numbers, labels = sample.mask("instance_masks"), sample.mask("class_masks")
-    found = {}
+    classes: dict[int, int] = {}
     for number in np.unique(numbers):
-        if number not in (0, VOID):
-            counts = np.bincount(labels[numbers == number], minlength=VOID + 1)[1:VOID]
-            if not counts[:n_classes].any():
-                raise Problem(f'The image "{sample.id}": object {number} of its instance mask has no pixel of a class in its class mask; mend one of them.')
-            found[int(number)] = int(counts[:n_classes].argmax())
-    return numbers, found
+        if number in (0, VOID):
+            continue
+        counts = np.bincount(labels[numbers == number], minlength=VOID + 1)[1:VOID][:n_classes]
+        if not counts.any():
+            raise Problem(f'The image "{sample.id}": object {number} of its instance mask has '
+                          "no pixel of a class in its class mask; mend one of them.")
+        classes[int(number)] = int(counts.argmax())
+    return numbers, classes

@@ -3,6 +3,7 @@ import contextlib
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,13 +12,25 @@ from lib.base.files import sha256, whole_folder, write_json
 from lib.base.problem import Problem
 from lib.data.dataset import Box
 
-FOLDERS = ("images", "class_masks", "instance_masks", "saliency")
-# 0 black, then well separated colours (the VOC palette: bits of the index spread over the channels), 255 near white
-PALETTE = [sum(((i >> (3 * j + c)) & 1) << (7 - j) for j in range(3)) for i in range(256) for c in range(3)]
+
+def _voc_palette() -> list[int]:
+    """Red, green and blue of 256 values: 0 black, 255 nearly white, the others far apart.
+
+    As in VOC, each channel gets every third bit of the value, the lowest as its highest.
+    """
+    palette = []
+    for value in range(256):
+        for channel in range(3):
+            bits = [(value >> (3 * place + channel)) & 1 for place in range(3)]
+            palette.append(sum(bit << (7 - place) for place, bit in enumerate(bits)))
+    return palette
+
+
+PALETTE: list[int] = _voc_palette()
 
 
 class DatasetWriter:
-    """Collects samples; `writing` below turns what it holds into a dataset folder."""
+    """Collects samples; `writing` turns what it holds into a dataset folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,17 +50,29 @@ class DatasetWriter:
             image.putpalette(PALETTE)
         image.save(self.path(kind, f"{id}.png"), optimize=False)
 
-    def sample(self, id: str, image: str, split: str, labels: Sequence[str], boxes: Sequence[Box] = (), **extra: object) -> None:
+    def sample(self, id: str, image: str, split: str, labels: Sequence[str], boxes: Sequence[Box] = (),
+               **extra: object) -> None:
         """Add a row (and its boxes); `image` is relative to the folder. Class names hold no spaces."""
-        self.samples.append({"id": id, "image": image, "split": split, "labels": " ".join(labels), **{k: str(v) for k, v in extra.items()}})
-        self.boxes += [{"id": id, "class": b.name, "xmin": b.xmin, "ymin": b.ymin, "xmax": b.xmax, "ymax": b.ymax} for b in boxes]
+        row = {"id": id, "image": image, "split": split, "labels": " ".join(labels)}
+        for column, value in extra.items():
+            row[column] = str(value)
+        self.samples.append(row)
+        for box in boxes:
+            self.boxes.append({"id": id, "class": box.name, "xmin": box.xmin, "ymin": box.ymin,
+                               "xmax": box.xmax, "ymax": box.ymax})
 
 
 @contextlib.contextmanager
-def writing(folder: Path, name: str, version: str, source: str, licence: str, classes: Sequence[str]) -> Iterator[DatasetWriter]:
-    """`with writing(...) as writer:` fills a temporary folder that takes its final name, manifest included, at the end."""
-    if spaced := [c for c in classes if " " in c]:
-        raise Problem(f'class name "{spaced[0]}" holds a space; class names in samples.csv are separated by spaces.')
+def writing(folder: Path, name: str, version: str, source: str, licence: str,
+            classes: Sequence[str]) -> Iterator[DatasetWriter]:
+    """Fill a temporary folder that takes its final name, manifest included, at the end.
+
+    with writing(...) as writer: writer.path(...), writer.mask(...), writer.sample(...).
+    """
+    spaced = [class_name for class_name in classes if " " in class_name]
+    if spaced:
+        raise Problem(f'class name "{spaced[0]}" holds a space; '
+                      "class names in samples.csv are separated by spaces.")
     with whole_folder(Path(folder)) as part:
         writer = DatasetWriter(part)
         yield writer
@@ -56,13 +81,22 @@ def writing(folder: Path, name: str, version: str, source: str, licence: str, cl
         _write_csv(part / "samples.csv", writer.samples)
         if writer.boxes:
             _write_csv(part / "boxes.csv", writer.boxes)
-        files = {str(p.relative_to(part)): {"sha256": sha256(p), "bytes": p.stat().st_size}
-                 for p in sorted(part.rglob("*")) if p.is_file()}
-        write_json(part / "manifest.json", {"name": name, "version": version, "source": source, "licence": licence,
-                                            "classes": list(classes), "files": files})
+        manifest = {"name": name, "version": version, "source": source, "licence": licence,
+                    "classes": list(classes), "files": _listing(part)}
+        write_json(part / "manifest.json", manifest)
 
 
-def _write_csv(path: Path, rows: list[dict]) -> None:
+def _listing(folder: Path) -> dict[str, dict[str, Any]]:
+    """Hash and size of every file, by its path in the folder."""
+    listing = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = str(path.relative_to(folder))
+            listing[name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+    return listing
+
+
+def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     with open(path, "w", newline="", encoding="utf-8") as stream:
         table = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()

@@ -4,7 +4,10 @@ from torch import Tensor
 
 
 def class_scores(features: Tensor, weight: Tensor) -> Tensor:
-    """Score maps of every class `(B, K, h, w)` from features `(B, D, h, w)` and the classifier `(K, D)`; without bias."""
+    """Score maps of every class `(B, K, h, w)`, without bias.
+
+    From features `(B, D, h, w)` and the classifier `(K, D)`.
+    """
     return torch.einsum("bdhw,kd->bkhw", features, weight)
 
 
@@ -14,11 +17,15 @@ def cam(features: Tensor, weight: Tensor, classes: Tensor) -> Tensor:
 
 
 def winner_under_max_pooling(features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The class whose strongest position scores highest `(B,)`: the network read with global max pooling (Oquab et al.)."""
+    """The class whose strongest position scores highest `(B,)`.
+
+    This is the network read with global max pooling (Oquab et al.).
+    """
     return (class_scores(features, weight).amax((2, 3)) + bias).argmax(1)
 
 
 def normalise(maps: Tensor) -> Tensor:
     """Each map of `(B, 1, H, W)` stretched to 0..1; a constant map becomes 0."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    low = maps.amin((2, 3), keepdim=True)
+    high = maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-12)

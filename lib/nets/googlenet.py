@@ -1,4 +1,7 @@
-"""BVLC GoogLeNet (no batch norm) and the GoogLeNet-GAP that rCAM cuts from it; parameter names as in the mirror's weights."""
+"""BVLC GoogLeNet (no batch norm) and the GoogLeNet-GAP that rCAM cuts from it.
+
+Parameter names are those of the mirror's weights.
+"""
 from functools import partial
 from pathlib import Path
 
@@ -7,13 +10,13 @@ from torch import Tensor, nn
 
 from lib.base.files import sha256
 from lib.base.paths import mirror_folder
-from lib.nets.network import Network, choose
+from lib.nets.network import Network, NetworkInfo, choose, stages_of
 from lib.nets.weights import fill, imagenet_classes, load_safetensors, load_state_dict
 
 FILE = "weights/googlenet_bvlc.fp16.safetensors"
 SHA256 = "79c2f7908af8b5c913fafc71e09402cdc4ccf6df09f279c4a7351007a7608930"
 MEAN_BGR = (104.0, 117.0, 123.0)
-STAGES = {"stage1": "conv1_7x7_s2", "stage2": "conv2_3x3", "stage3": "inception_3b", "stage4": "inception_4e"}
+STAGES = stages_of("conv1_7x7_s2", "conv2_3x3", "inception_3b", "inception_4e")
 
 # maps of c1x1, c3x3_reduce, c3x3, c5x5_reduce, c5x5, pool_proj
 INCEPTIONS = {
@@ -38,7 +41,8 @@ class ConvReLU(nn.Conv2d):
 class ChannelNorm(nn.Module):
     """Caffe's local response norm over 5 channels, x / (1 + 1e-4/5 * sum of squares)^0.75.
 
-    The sum is a 1x1 convolution with a band matrix: three times faster on a CPU than nn.LocalResponseNorm, equal to rounding.
+    The sum is a 1x1 convolution with a band matrix: three times faster on a CPU than nn.LocalResponseNorm,
+    equal to rounding.
     """
 
     def __init__(self, maps: int) -> None:
@@ -54,7 +58,10 @@ class ChannelNorm(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side; with `dilation` 2 every 3x3 and 5x5 window, the pooling's too, reads each second position."""
+    """Four branches side by side.
+
+    With `dilation` 2 every 3x3 and 5x5 window, the pooling's too, reads each second position.
+    """
 
     def __init__(self, inputs: int, maps: tuple[int, ...], dilation: int = 1) -> None:
         super().__init__()
@@ -69,52 +76,63 @@ class Inception(nn.Module):
         self.pool_proj = ConvReLU(inputs, proj, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        branches = self.c1x1(x), self.c3x3(self.c3x3_reduce(x)), self.c5x5(self.c5x5_reduce(x)), self.pool_proj(self.pool(x))
+        branches = [
+            self.c1x1(x),
+            self.c3x3(self.c3x3_reduce(x)),
+            self.c5x5(self.c5x5_reduce(x)),
+            self.pool_proj(self.pool(x)),
+        ]
         return torch.cat(branches, 1)
 
 
 def googlenet_bvlc(output_stride: int | None = None, mirror: Path | None = None, pretrained: bool = True,
                    tail: str = "dilated") -> Network:
-    """BVLC GoogLeNet at output stride 32 (as published) or 16 (default): pool4 at stride 1, 5a and 5b dilated by 2 or left as they are.
+    """BVLC GoogLeNet at output stride 32 (as published) or 16 (default).
 
-    Dilated, the map at stride 16 holds the one at stride 32 exactly, at every second position.
+    At stride 16 pool4 has stride 1, and 5a and 5b are dilated by 2 or left as they are, by `tail`. Dilated,
+    the map at stride 16 holds the one at stride 32 exactly, at every second position.
     """
     stride = 16 if output_stride is None else output_stride
     choose("googlenet_bvlc", "output_stride", stride, (32, 16))
     choose("googlenet_bvlc", "tail", tail, ("dilated", "undilated"))
     body = _trunk()
-    body.add_module("pool4_3x3_s2", _pool() if stride == 32 else nn.MaxPool2d(3, 1, padding=1))
-    _add_inceptions(body, ("5a", "5b"), inputs=832, dilation=2 if stride == 16 and tail == "dilated" else 1)
+    pool4 = _pool() if stride == 32 else nn.MaxPool2d(3, 1, padding=1)
+    body.add_module("pool4_3x3_s2", pool4)
+    dilation = 2 if stride == 16 and tail == "dilated" else 1
+    _add_inceptions(body, ("5a", "5b"), inputs=832, dilation=dilation)
     _add_head(body, "loss3_classifier")
     weights = {}
     if pretrained:
         path = mirror_folder(mirror) / FILE
         fill(body, load_safetensors(path, SHA256), path)
         weights = {"file": path.name, "sha256": SHA256}
-    return _network("googlenet_bvlc", body, stride, "inception_5b", "loss3_classifier", weights)
+    return Network(body, _info("googlenet_bvlc", stride, "inception_5b", "loss3_classifier", weights))
 
 
 def googlenet_gap(output_stride: int | None = None, mirror: Path | None = None, pretrained: bool = True,
                   weights: Path | None = None) -> Network:
-    """GoogLeNet-GAP (rCAM section 3.1): BVLC cut after inception_4e, a 3x3 convolution to 1024 maps in 2 groups, GAP, one linear layer.
+    """GoogLeNet-GAP (rCAM, section 3.1), at output stride 16.
 
-    The ImageNet weights of its head (CAM_conv, CAM_fc) are not to be had: `pretrained` fills the trunk from BVLC GoogLeNet and leaves
-    the head random, to be trained. `weights` is a state dict of the whole network for those who have one.
+    BVLC GoogLeNet is cut after inception_4e; a 3x3 convolution to 1024 maps in 2 groups follows, global
+    average pooling and one linear layer. The ImageNet weights of that head (CAM_conv, CAM_fc) are not to be
+    had: `pretrained` fills the trunk from BVLC GoogLeNet and leaves the head random, to be trained. `weights`
+    is a state dict of the whole network for those who have one.
     """
     choose("googlenet_gap", "output_stride", 16 if output_stride is None else output_stride, (16,))
     body = _trunk()
     source: dict[str, str] = {}
     if pretrained and weights is None:
         path = mirror_folder(mirror) / FILE
-        trunk = body.state_dict().keys()
-        fill(body, {k: v for k, v in load_safetensors(path, SHA256).items() if k in trunk}, path)
+        own = body.state_dict().keys()
+        published = load_safetensors(path, SHA256)
+        fill(body, {name: value for name, value in published.items() if name in own}, path)
         source = {"file": path.name, "sha256": SHA256, "note": "trunk only; CAM_conv and CAM_fc are random"}
     body.add_module("CAM_conv", ConvReLU(832, 1024, 3, padding=1, groups=2))
     _add_head(body, "CAM_fc")
     if weights is not None:
         fill(body, load_state_dict(weights), weights)
         source = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
-    return _network("googlenet_gap", body, 16, "CAM_conv", "CAM_fc", source)
+    return Network(body, _info("googlenet_gap", 16, "CAM_conv", "CAM_fc", source))
 
 
 def bgr_minus_mean(rgb: Tensor, mean: tuple[float, float, float]) -> Tensor:
@@ -157,7 +175,19 @@ def _add_head(body: nn.Sequential, linear: str) -> None:
     body.add_module(linear, nn.Linear(1024, 1000))
 
 
-def _network(name: str, body: nn.Sequential, stride: int, features: str, linear: str, weights: dict[str, str]) -> Network:
-    return Network(name, body, output_stride=stride, features=features, stages={**STAGES, "stage5": features},
-                   is_response=lambda _name, module: isinstance(module, ConvReLU),
-                   normalisation=partial(bgr_minus_mean, mean=MEAN_BGR), linear=linear, weights=weights, classes=imagenet_classes())
+def _info(name: str, stride: int, features: str, linear: str, weights: dict[str, str]) -> NetworkInfo:
+    return NetworkInfo(
+        name=name,
+        output_stride=stride,
+        features=features,
+        stages={**STAGES, "stage5": features},
+        is_response=_is_response,
+        normalisation=partial(bgr_minus_mean, mean=MEAN_BGR),
+        linear=linear,
+        weights=weights,
+        classes=imagenet_classes(),
+    )
+
+
+def _is_response(_name: str, module: nn.Module) -> bool:
+    return isinstance(module, ConvReLU)

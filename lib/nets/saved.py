@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lib.base.files import whole_file
 from lib.base.problem import Problem
@@ -14,12 +14,17 @@ def save_described(net: nn.Module, path: Path, kind: str, header: Mapping[str, A
     """Write weights and header, whole or not at all; `kind` names what reads them."""
     from safetensors.torch import save_file
 
+    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
     with whole_file(path) as part:
-        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, part, {kind: json.dumps(header)})
+        save_file(weights, part, {kind: json.dumps(header)})
 
 
-def read_described(path: Path | str, kind: str, fields: Sequence[str], what: str, stage: str) -> dict[str, Any]:
-    """The header that `save_described` wrote, its `fields` all there."""
+def read_described(path: Path | str, kind: str, fields: Sequence[str], what: str,
+                   stage: str) -> dict[str, Any]:
+    """The header that `save_described` wrote, its `fields` all there.
+
+    Where it is not, the file is no `what`; `stage` is the one that trains it.
+    """
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -36,8 +41,12 @@ def fill_described(net: nn.Module, path: Path | str, network: str, classes: int)
     """Put the weights into a network that the header describes."""
     from safetensors.torch import load_file
 
-    found = load_file(path)
-    own = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    if {name: tuple(value.shape) for name, value in found.items()} != own:
-        raise Problem(f"{path}: the weights are of another architecture than {network} with {classes} classes; train it again.")
-    net.load_state_dict(found)
+    weights = load_file(path)
+    if _shapes(weights) != _shapes(net.state_dict()):
+        raise Problem(f"{path}: the weights are of another architecture than {network} with {classes} "
+                      "classes; train it again.")
+    net.load_state_dict(weights)
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in weights.items()}

@@ -1,4 +1,7 @@
-"""Weights from files: found, checked against their hash, and loaded without running anything that a file may hold."""
+"""Weights from files: found, checked against their hash, and loaded.
+
+Nothing that a file may hold is run.
+"""
 from __future__ import annotations
 
 import json
@@ -24,11 +27,12 @@ def load_safetensors(path: Path, sha256: str) -> dict[str, Tensor]:
         raise Problem(f"{path}: missing; copy the mirror's weights again.")
     actual = hash_of(path)
     if listed is not None and actual != listed:
-        raise Problem(f"{path}: damaged, its content differs from the mirror's manifest; copy the file again.")
+        raise Problem(f"{path}: damaged, its content differs from the mirror's manifest; "
+                      "copy the file again.")
     if actual != sha256:
-        raise Problem(f"{path}: not the weights that this suite was written for (SHA-256 {actual[:12]}, expected {sha256[:12]}); "
-                      "use the mirror's own file.")
-    return {k: v.float() for k, v in load_file(path).items()}
+        raise Problem(f"{path}: not the weights that this suite was written for "
+                      f"(SHA-256 {actual[:12]}, expected {sha256[:12]}); use the mirror's own file.")
+    return {name: value.float() for name, value in load_file(path).items()}
 
 
 def load_state_dict(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -38,14 +42,17 @@ def load_state_dict(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     if not path.is_file():
         raise Problem(f"{path}: there is no such weight file.")
     if sha256 and hash_of(path) != sha256:
-        raise Problem(f"{path}: damaged, or not the weights that this suite was written for; install or copy the file again.")
+        raise Problem(f"{path}: damaged, or not the weights that this suite was written for; "
+                      "install or copy the file again.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise Problem(f"{path}: cannot be read as a state dict of weights ({str(error).splitlines()[0] if str(error) else 'empty'}); "
+        reason = str(error).splitlines()[0] if str(error) else "empty"
+        raise Problem(f"{path}: cannot be read as a state dict of weights ({reason}); "
                       "save it with torch.save(model.state_dict(), ...).") from None
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise Problem(f"{path}: holds something other than a state dict of tensors; save it with torch.save(model.state_dict(), ...).")
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise Problem(f"{path}: holds something other than a state dict of tensors; "
+                      "save it with torch.save(model.state_dict(), ...).")
     return state
 
 
@@ -55,40 +62,51 @@ def fill(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     odd = sorted(own.keys() ^ state.keys())
     if odd:
         where = "lacks" if odd[0] in own else "also holds"
-        raise Problem(f'{path}: weights of another architecture (the file {where} "{odd[0]}"); give the file of this network.')
-    for key, value in own.items():
-        if value.shape != state[key].shape:
-            raise Problem(f'{path}: weights of another architecture ("{key}" is {tuple(state[key].shape)}, this network needs '
-                          f"{tuple(value.shape)}); give the file of this network.")
+        raise Problem(f'{path}: weights of another architecture (the file {where} "{odd[0]}"); '
+                      "give the file of this network.")
+    for name, value in own.items():
+        if value.shape != state[name].shape:
+            raise Problem(f'{path}: weights of another architecture ("{name}" is {tuple(state[name].shape)}, '
+                          f"this network needs {tuple(value.shape)}); give the file of this network.")
     body.load_state_dict(state)
 
 
 def fill_in_order(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Copy a state dict whose names differ but whose order is that of `body`; every shape and type must agree."""
+    """Copy a state dict whose names differ but whose order is that of `body`.
+
+    Every shape and type must agree.
+    """
     own = body.state_dict()
     if len(own) != len(state):
-        raise Problem(f"{path}: weights of another architecture ({len(state)} tensors, this network has {len(own)}); "
-                      "give the file of this network.")
-    for (key, value), (theirs, tensor) in zip(own.items(), state.items()):
+        raise Problem(f"{path}: weights of another architecture "
+                      f"({len(state)} tensors, this network has {len(own)}); give the file of this network.")
+    for (name, value), (theirs, tensor) in zip(own.items(), state.items(), strict=True):
         if value.shape != tensor.shape or value.dtype != tensor.dtype:
-            raise Problem(f'{path}: weights of another architecture ("{theirs}" is {tuple(tensor.shape)}, "{key}" needs '
-                          f"{tuple(value.shape)}); give the file of this network.")
-    body.load_state_dict(dict(zip(own, state.values())))
+            raise Problem(f'{path}: weights of another architecture ("{theirs}" is {tuple(tensor.shape)}, '
+                          f'"{name}" needs {tuple(value.shape)}); give the file of this network.')
+    body.load_state_dict(dict(zip(own, state.values(), strict=True)))
 
 
 def package_file(package: str, ending: str) -> Path:
-    """The one file with this ending that an installed package brought along; the package itself is not imported."""
+    """The one file with this ending that an installed package brought along.
+
+    The package itself is not imported.
+    """
     try:
-        files = [f for f in distribution(package).files or () if f.name.endswith(ending)]
+        files = [file for file in distribution(package).files or () if file.name.endswith(ending)]
     except PackageNotFoundError:
         files = []
     if not files:
-        raise Problem(f'The weights come with the Python package "{package}", which is not installed; install the requirements.')
+        raise Problem(f'The weights come with the Python package "{package}", which is not installed; '
+                      "install the requirements.")
     return Path(distribution(package).locate_file(files[0]))
 
 
 def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 ImageNet class names in the order of the logits, from timm's tables (timm is not imported); () without timm."""
+    """The 1000 ImageNet class names in the order of the logits, from timm's tables; () without timm.
+
+    timm itself is not imported.
+    """
     spec = find_spec("timm")
     if spec is None or not spec.submodule_search_locations:
         return ()
@@ -99,11 +117,14 @@ def imagenet_classes() -> tuple[str, ...]:
     except OSError:
         return ()
     lemmas = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    return tuple(lemmas.get(s, s).split(",")[0] for s in synsets)
+    return tuple(lemmas.get(synset, synset).split(",")[0] for synset in synsets)
 
 
 def _manifest_hash(path: Path) -> str | None:
-    """What the mirror's manifest says about `path` (WEIGHTS/file beside manifest.json); None if there is no manifest."""
+    """The hash that the mirror's manifest has for `path` (WEIGHTS/file beside manifest.json).
+
+    None if there is no manifest.
+    """
     manifest = path.parent.parent / "manifest.json"
     try:
         files = json.loads(manifest.read_text(encoding="utf-8"))
@@ -111,4 +132,5 @@ def _manifest_hash(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
-        raise Problem(f"{manifest}: damaged, or does not list {path.parent.name}/{path.name}; copy the mirror again.") from None
+        raise Problem(f"{manifest}: damaged, or does not list {path.parent.name}/{path.name}; "
+                      "copy the mirror again.") from None

@@ -126,7 +126,7 @@ class Writer:
         self._value(arguments.kw_defaults)
 
     def _class(self, node: ast.ClassDef) -> None:
-        """Annotations of its fields stay, since dataclasses are built by them."""
+        """Annotations of its fields stay, as words: what they name is followed where it is made."""
         self.parts.append(f"ClassDef({node.name}")
         for part in (node.decorator_list, node.bases, node.keywords):
             self._value(part)
@@ -138,8 +138,8 @@ class Writer:
         self.parts.append(")")
 
     def _field(self, node: ast.AnnAssign) -> None:
-        self.parts.append(f"field {ast.unparse(node.target)}:")
-        self._value([node.annotation, node.value])
+        self.parts.append(f"field {ast.unparse(node.target)}: {ast.unparse(node.annotation)}")
+        self._value([node.value])
 
     def _annotated(self, node: ast.AnnAssign) -> None:
         if node.value is not None:

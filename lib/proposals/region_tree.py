@@ -1,16 +1,19 @@
-"""Bottom-up merging of a segmentation over its region adjacency graph (Uijlings et al., selective search): nested, growing regions."""
+"""Nested, growing regions: a segmentation merged bottom-up over its region adjacency graph.
+
+As in selective search (Uijlings et al.).
+"""
 from dataclasses import dataclass
 
 import numpy as np
 
 BINS = 16           # of each colour channel's histogram
 ORIENTATIONS = 8    # of the gradient's histogram
-MEASURES = ("colour", "texture", "size", "fill")
+MEASURES: tuple[str, ...] = ("colour", "texture", "size", "fill")
 
 
 @dataclass
 class Regions:
-    """What the similarity needs to know of R regions; changed in place while they merge."""
+    """R regions as the similarity needs them; changed in place while they merge."""
     colour: np.ndarray      # (R, 3 * BINS), sums to 1
     texture: np.ndarray     # (R, 3 * ORIENTATIONS), sums to 1
     size: np.ndarray        # (R,) share of the image
@@ -22,13 +25,16 @@ class Regions:
         total = self.size[i] + self.size[j]
         for values in (self.colour, self.texture):
             values[i] = (values[i] * self.size[i] + values[j] * self.size[j]) / total
-        self.size[i], self.box[i] = total, np.minimum(self.box[i], self.box[j])
+        self.size[i] = total
+        self.box[i] = np.minimum(self.box[i], self.box[j])
         self.adjacent[i] |= self.adjacent[j]
         self.adjacent[:, i] = self.adjacent[i]
-        self.adjacent[j], self.adjacent[:, j], self.adjacent[i, i] = False, False, False
+        self.adjacent[j] = False
+        self.adjacent[:, j] = False
+        self.adjacent[i, i] = False
 
     def similarity(self, i: int, others: np.ndarray, measures: tuple[str, ...]) -> np.ndarray:
-        """Of region i to `others`: the sum of `measures`, each in 0..1."""
+        """Similarity of region i to `others`: the sum of `measures`, each in 0..1."""
         total = np.zeros(len(others))
         if "colour" in measures:
             total += np.minimum(self.colour[i], self.colour[others]).sum(1)
@@ -44,29 +50,37 @@ class Regions:
 
 
 def describe(labels: np.ndarray, image: np.ndarray) -> Regions:
-    """The regions of a segmentation `(h, w)`, labelled from 0 without gaps, of an image `(h, w, 3)` in 0..1."""
+    """Describe the regions of a segmentation `(h, w)` of an image `(h, w, 3)` in 0..1.
+
+    They are labelled from 0 without gaps.
+    """
     count, flat = int(labels.max()) + 1, labels.ravel()
-    size = np.bincount(flat, minlength=count)
+    bins = (image * BINS).astype(int).clip(0, BINS - 1)
+    colour = _histograms(flat, bins, np.ones(image.shape), BINS)
     gy, gx = np.gradient(image, axis=(0, 1))
     angle = (np.arctan2(gy, gx) % (2 * np.pi) / (2 * np.pi) * ORIENTATIONS).astype(int) % ORIENTATIONS
-    return Regions(_histograms(flat, (image * BINS).astype(int).clip(0, BINS - 1), np.ones(image.shape), BINS),
-                   _histograms(flat, angle, np.hypot(gy, gx) + 1e-6, ORIENTATIONS),
-                   size / flat.size, _boxes(labels, count), adjacency(labels))
+    texture = _histograms(flat, angle, np.hypot(gy, gx) + 1e-6, ORIENTATIONS)
+    size = np.bincount(flat, minlength=count) / flat.size
+    return Regions(colour, texture, size, _boxes(labels, count), adjacency(labels))
 
 
 def adjacency(labels: np.ndarray) -> np.ndarray:
-    """`(R, R)` bool: which regions share an edge between two pixels."""
+    """Which regions share an edge between two pixels, `(R, R)` bool."""
     count = int(labels.max()) + 1
     touching = np.zeros((count, count), dtype=bool)
-    for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-        touching[a.ravel(), b.ravel()] = True
+    touching[labels[1:].ravel(), labels[:-1].ravel()] = True
+    touching[labels[:, 1:].ravel(), labels[:, :-1].ravel()] = True
     touching |= touching.T
     np.fill_diagonal(touching, False)
     return touching
 
 
 def merge(regions: Regions, measures: tuple[str, ...] = MEASURES) -> np.ndarray:
-    """The R regions and everything they merge to, most similar neighbours first: `(2R - 1, R)` bool, which regions each node holds."""
+    """Merge R regions, the most similar neighbours first, until one is left.
+
+    Returns which of them each node of the tree holds, `(2R - 1, R)` bool: the regions first, then what they
+    merge to.
+    """
     count = len(regions.size)
     closeness = np.full((count, count), -np.inf)
     for i in range(count):
@@ -79,17 +93,22 @@ def merge(regions: Regions, measures: tuple[str, ...] = MEASURES) -> np.ndarray:
         regions.join(i, j)
         holds[i] |= holds[j]
         nodes.append(holds[i].copy())
-        closeness[[i, j]], closeness[:, [i, j]] = -np.inf, -np.inf
+        closeness[[i, j]] = -np.inf
+        closeness[:, [i, j]] = -np.inf
         others = np.flatnonzero(regions.adjacent[i])
         closeness[i, others] = closeness[others, i] = regions.similarity(i, others, measures)
     return np.array(nodes)
 
 
 def _histograms(regions: np.ndarray, bins: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
-    """Per region the histograms of the three channels side by side, `(R, 3 * count)`."""
+    """Histograms of every region, the three channels side by side, `(R, 3 * count)`."""
     total = int(regions.max()) + 1
-    each = [np.bincount(regions * count + bins[..., c].ravel(), weight[..., c].ravel(), total * count).reshape(total, count) for c in range(3)]
-    joined = np.concatenate(each, axis=1)
+    channels = []
+    for c in range(3):
+        places = regions * count + bins[..., c].ravel()
+        histogram = np.bincount(places, weight[..., c].ravel(), total * count)
+        channels.append(histogram.reshape(total, count))
+    joined = np.concatenate(channels, axis=1)
     return joined / joined.sum(1, keepdims=True)
 
 

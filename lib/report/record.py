@@ -2,6 +2,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,9 @@ class Record:
         own = getattr(tier, self.notebook)
         recorded = {"seed": self.params.seed, "bootstrap": self.params.bootstrap, "tier": own}
         for name in names:
-            holder = self.params if hasattr(self.params, name) else tier
-            recorded[name] = getattr(holder, name)
+            block, *fields = name.split(".")
+            holder = self.params if hasattr(self.params, block) else tier
+            recorded[name] = attrgetter(".".join([block, *fields]))(holder)
         return recorded
 
 

@@ -1,4 +1,4 @@
-"""Files and folders are whole or not there."""
+"""Files and folders are whole or not there, and are kept only where they follow from the same facts."""
 import hashlib
 import json
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.base.files import sha256, whole_file, whole_folder, write_json
+from lib.base.files import FINGERPRINT, resume_folder, sha256, whole_file, whole_folder, write_json
 
 STOPS = [ValueError, KeyboardInterrupt, SystemExit]
 
@@ -20,7 +20,8 @@ def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(content)
     (tmp_path / "b").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
-    assert sha256(tmp_path / "b") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"   # FIPS 180-2, appendix B.1
+    example = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"   # FIPS 180-2, appendix B.1
+    assert sha256(tmp_path / "b") == example
 
 
 def test_whole_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -36,18 +37,16 @@ def test_whole_file_appears_at_the_end(tmp_path: Path) -> None:
 def test_whole_file_keeps_the_old_one(tmp_path: Path, stop: type[BaseException]) -> None:
     target = tmp_path / "table.json"
     target.write_text("old")
-    with pytest.raises(stop):
-        with whole_file(target) as part:
-            part.write_text("half")
-            raise stop
+    with pytest.raises(stop), whole_file(target) as part:
+        part.write_text("half")
+        raise stop
     assert names(tmp_path) == ["table.json"] and target.read_text() == "old"
 
 
 def test_whole_file_that_was_never_written(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")
-    with pytest.raises(FileNotFoundError):
-        with whole_file(tmp_path / "a"):
-            pass
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a"):
+        pass
     assert (tmp_path / "a").read_text() == "old"
 
 
@@ -68,12 +67,12 @@ def test_whole_folder_leaves_nothing_behind(tmp_path: Path, stop: type[BaseExcep
     if before:
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "old").write_text("old")
-    with pytest.raises(stop):
-        with whole_folder(tmp_path / "data") as part:
-            (part / "images").mkdir()
-            (part / "images" / "half").write_text("half")
-            raise stop
-    assert names(tmp_path) == (["data", "data/old"] if before else [])
+    there = names(tmp_path)
+    with pytest.raises(stop), whole_folder(tmp_path / "data") as part:
+        (part / "images").mkdir()
+        (part / "images" / "half").write_text("half")
+        raise stop
+    assert names(tmp_path) == there
 
 
 def unserialisable(path: Path) -> None:
@@ -91,7 +90,64 @@ def test_write_json_is_whole_or_not(tmp_path: Path, write: Callable[[Path], None
     path = tmp_path / "x.json"
     write_json(path, {"ä": [1, None, 0.5]})
     before = path.read_bytes()
-    assert json.loads(before) == {"ä": [1, None, 0.5]} and "ä".encode() in before and before.endswith(b"}\n")
+    assert json.loads(before) == {"ä": [1, None, 0.5]}
+    assert "ä".encode() in before and before.endswith(b"}\n")
     with pytest.raises((TypeError, ValueError)):
         write(path)
     assert path.read_bytes() == before and names(tmp_path) == ["x.json"]
+
+
+FACTS = {"data": "abc", "constants": [1, 2.5]}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A folder of two results that follow from FACTS."""
+    folder = tmp_path / "results"
+    resume_folder(folder, FACTS, [])
+    (folder / "test").mkdir()
+    for name in ("a.npz", "test/b.npz"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_results_from_the_same_facts_are_kept(results: Path) -> None:
+    resume_folder(results, dict(reversed(FACTS.items())), [results / "a.npz", results / "test" / "b.npz"])
+    assert names(results) == ["a.npz", FINGERPRINT, "test", "test/b.npz"]
+    assert (results / "test" / "b.npz").read_text() == "test/b.npz"
+
+
+def test_what_is_not_wanted_any_more_goes(results: Path) -> None:
+    (results / "test" / ".part-1-c.npz").write_text("what a killed run left")
+    resume_folder(results, FACTS, {results / "test" / "b.npz", results / "test" / "d.npz"})
+    assert names(results) == [FINGERPRINT, "test", "test/b.npz"]
+
+
+def alter(path: Path) -> None:
+    write_json(path, {"fingerprint": "0"})
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"\xff\xfe")
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [alter, cut, garble, remove])
+def test_results_whose_facts_are_not_known_go(results: Path, damage: Callable[[Path], None]) -> None:
+    before = (results / FINGERPRINT).read_bytes()
+    damage(results / FINGERPRINT)
+    resume_folder(results, FACTS, [results / "a.npz", results / "test" / "b.npz"])
+    assert names(results) == [FINGERPRINT] and (results / FINGERPRINT).read_bytes() == before
+
+
+def test_results_from_other_facts_go(results: Path) -> None:
+    before = (results / FINGERPRINT).read_bytes()
+    resume_folder(results, {**FACTS, "data": "abd"}, [results / "a.npz", results / "test" / "b.npz"])
+    assert names(results) == [FINGERPRINT] and (results / FINGERPRINT).read_bytes() != before

@@ -1,4 +1,4 @@
-"""A dataset folder, written by hand here, is read as its contract says; whatever is wrong with it is named."""
+"""A dataset folder, written by hand, is read as its contract says; whatever is wrong with it is named."""
 import hashlib
 import json
 import shutil
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from iam_toys import is_one_sentence
 from PIL import Image
 
 from lib.base.problem import Problem
-from lib.data.dataset import VOID, Box, Dataset
+from lib.data.dataset import VOID, Box, Dataset, Sample, instance_truth
+from lib.data.writer import writing
 
 SAMPLES = """id,image,split,labels,colour
 a,images/a.png,train,cat dog,red
@@ -26,13 +28,18 @@ CLASSES = np.uint8([[0, 1, 2, 0], [0, 255, 2, 0], [0, 0, 0, 0]])
 
 
 def listing(folder: Path) -> dict[str, dict]:
-    return {str(p.relative_to(folder)): {"sha256": hashlib.sha256(p.read_bytes()).hexdigest(), "bytes": p.stat().st_size}
-            for p in folder.rglob("*") if p.is_file() and p.name != "manifest.json"}
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != "manifest.json":
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[str(path.relative_to(folder))] = {"sha256": sha256, "bytes": path.stat().st_size}
+    return found
 
 
 def seal(folder: Path) -> None:
     """Write the manifest for what is there."""
-    manifest = {"name": "tiny", "version": "1", "source": "here", "licence": "none", "classes": ["cat", "dog"], "files": listing(folder)}
+    manifest = {"name": "tiny", "version": "1", "source": "here", "licence": "none",
+                "classes": ["cat", "dog"], "files": listing(folder)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -42,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
     for name in ("images/sub", "class_masks", "instance_masks", "saliency"):
         (folder / name).mkdir(parents=True)
     for name in ("a.png", "sub/b.jpg", "c.png"):
-        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (3, 4, 3), dtype=np.uint8)).save(folder / "images" / name)
+        pixels = np.random.default_rng(len(name)).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name)
     for name in ("a", "c"):
         mask = Image.fromarray(CLASSES, mode="P")
         mask.putpalette([i // 3 for i in range(768)])
@@ -58,10 +66,12 @@ def test_a_folder_is_read(folder: Path) -> None:
     dataset = Dataset(folder)
     assert (dataset.name, dataset.classes) == ("tiny", ["cat", "dog"])
     assert [(s.id, s.image, s.split, s.labels, s.extra) for s in dataset.samples] == [
-        ("a", "images/a.png", "train", ("cat", "dog"), {"colour": "red"}), ("b", "images/sub/b.jpg", "test", (), {"colour": "blue"}),
+        ("a", "images/a.png", "train", ("cat", "dog"), {"colour": "red"}),
+        ("b", "images/sub/b.jpg", "test", (), {"colour": "blue"}),
         ("c", "images/c.png", "train", ("cat",), {"colour": ""})]
     assert [s.id for s in dataset.split("train")] == ["a", "c"]
-    assert dataset.boxes == {"a": [Box("cat", 0, 1, 4, 3), Box("dog", 2, 0, 3, 3)], "b": [], "c": [Box("cat", 1, 0, 2, 2)]}
+    assert dataset.boxes == {"a": [Box("cat", 0, 1, 4, 3), Box("dog", 2, 0, 3, 3)], "b": [],
+                             "c": [Box("cat", 1, 0, 2, 2)]}
     assert np.array_equal(dataset.samples[0].mask("class_masks"), CLASSES)
     with Image.open(folder / "images" / "a.png") as image:
         assert np.array_equal(np.asarray(dataset.samples[0].photo()), np.asarray(image))
@@ -83,7 +93,8 @@ def test_boxes_are_optional(folder: Path) -> None:
     assert Dataset(folder).boxes == {"a": [], "b": [], "c": []}
 
 
-def test_a_folder_may_lie_anywhere_and_be_moved(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_lie_anywhere_and_be_moved(folder: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
     before = Dataset(folder).hash
     (tmp_path / "link").symlink_to(folder)
     assert Dataset(tmp_path / "link").samples[1].photo().size == (4, 3)
@@ -96,14 +107,19 @@ def test_a_folder_may_lie_anywhere_and_be_moved(folder: Path, tmp_path: Path, mo
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "remove"])
 def test_every_listed_file_is_compared(folder: Path, name: str, damage: str) -> None:
     path = folder / name
-    content = bytearray(path.read_bytes())
+    content = path.read_bytes()
+    middle = len(content) // 2
+    words = "damaged"
     if damage == "remove":
         path.unlink()
+        words = "listed in the manifest but missing"
+    elif damage == "flip":
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1:])
+    elif damage == "cut":
+        path.write_bytes(content[:-1])
     else:
-        if damage == "flip":
-            content[len(content) // 2] ^= 1
-        path.write_bytes(content[:-1] if damage == "cut" else content + b"\n" if damage == "grow" else content)
-    with pytest.raises(Problem, match=rf"{name}: {'listed in the manifest but missing' if damage == 'remove' else 'damaged'}.*; build the dataset again"):
+        path.write_bytes(content + b"\n")
+    with pytest.raises(Problem, match=rf"{name}: {words}.*; build the dataset again"):
         Dataset(folder)
 
 
@@ -112,9 +128,11 @@ def test_the_check_can_be_left_out(folder: Path) -> None:
     assert len(Dataset(folder, check=False).samples) == 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"3", b"\xff\xfe", b'{"name": "x", "classes": []}',
-                                     b'{"name": "x", "classes": [], "files": []}',
-                                     b'{"name": "x", "classes": [], "files": {"samples.csv": {}}}', b'{"name": "x", "classes": [], "files": {"samples.csv": 1}}'])
+@pytest.mark.parametrize("content", [
+    b"", b"{", b"[]", b"{}", b"3", b"\xff\xfe", b'{"name": "x", "classes": []}',
+    b'{"name": "x", "classes": [], "files": []}',
+    b'{"name": "x", "classes": [], "files": {"samples.csv": {}}}',
+    b'{"name": "x", "classes": [], "files": {"samples.csv": 1}}'])
 def test_a_damaged_manifest_is_named(folder: Path, content: bytes) -> None:
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(Problem, match=r"manifest.json: damaged"):
@@ -131,11 +149,15 @@ def test_a_missing_manifest_is_named(folder: Path) -> None:
 @pytest.mark.parametrize("text, words", [
     ("", "samples.csv lists no image"), ("id,image,split,labels\n", "samples.csv lists no image"),
     ("id,image,split\na,images/a.png,train\n", "samples.csv: lacks the column 'labels'"),
-    ("id,image,split,labels\na,../../secret.png,train,cat\n", 'image "../../secret.png" lies outside the dataset folder'),
+    ("id,image,split,labels\na,../../secret.png,train,cat\n",
+     'image "../../secret.png" lies outside the dataset folder'),
     ("id,image,split,labels\na,images/../../tiny2/x.png,train,cat\n", "lies outside the dataset folder"),
-    ("id,image,split,labels\na,/etc/hostname,train,cat\n", 'image "/etc/hostname" lies outside the dataset folder'),
-    ("id,image,split,labels\na,images/a.png\n", r'samples.csv: the row of image "a" has too few or too many columns'),
-    ("id,image,split,labels\na,images/a.png,train,cat,dog\n", r'samples.csv: the row of image "a" has too few or too many columns'),
+    ("id,image,split,labels\na,/etc/hostname,train,cat\n",
+     'image "/etc/hostname" lies outside the dataset folder'),
+    ("id,image,split,labels\na,images/a.png\n",
+     r'samples.csv: the row of image "a" has too few or too many columns'),
+    ("id,image,split,labels\na,images/a.png,train,cat,dog\n",
+     r'samples.csv: the row of image "a" has too few or too many columns'),
     ("id,image,split,labels\n\xe4,images/a.png,train,cat\n", "samples.csv: cannot be read as CSV in UTF-8"),
 ])
 def test_wrong_samples_are_named(folder: Path, text: str, words: str) -> None:
@@ -164,11 +186,13 @@ def test_missing_samples_are_named(folder: Path) -> None:
 def test_wrong_boxes_are_named(folder: Path, row: str) -> None:
     (folder / "boxes.csv").write_text(BOXES + row + "\n")
     seal(folder)
+    dataset = Dataset(folder)
     with pytest.raises(Problem, match="boxes.csv: line 5"):
-        Dataset(folder).boxes
+        dataset.boxes["a"]
 
 
-@pytest.mark.parametrize("asked, words", [("tset", 'did you mean "test"?'), ("x", r"\(known: test, train\)"), ("", r"\(known: test, train\)")])
+@pytest.mark.parametrize("asked, words", [
+    ("tset", 'did you mean "test"?'), ("x", r"\(known: test, train\)"), ("", r"\(known: test, train\)")])
 def test_an_unknown_split_is_named(folder: Path, asked: str, words: str) -> None:
     with pytest.raises(Problem, match=f'tiny: no sample in split "{asked}".*{words}'):
         Dataset(folder).split(asked)
@@ -188,7 +212,8 @@ def test_a_missing_mask_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
-def test_masks_have_the_size_in_which_a_rotated_photograph_is_seen(folder: Path, orientation: int, ending: str) -> None:
+def test_masks_have_the_size_in_which_a_rotated_photograph_is_seen(folder: Path, orientation: int,
+                                                                   ending: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     with Image.open(folder / "images" / "c.png") as image:
@@ -210,10 +235,58 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20])
 
 
-@pytest.mark.parametrize("damage, words", [(gone, "there is no such image"), (cut, "cannot be decoded as an image")])
-def test_masks_of_an_image_that_cannot_be_read(folder: Path, damage: Callable[[Path], None], words: str) -> None:
+@pytest.mark.parametrize("damage, words", [
+    (gone, "there is no such image"), (cut, "cannot be decoded as an image")])
+def test_masks_of_an_image_that_cannot_be_read(folder: Path, damage: Callable[[Path], None],
+                                               words: str) -> None:
     dataset = Dataset(folder)
     damage(folder / "images" / "a.png")
     for read in (dataset.samples[0].photo, lambda: dataset.samples[0].mask("class_masks")):
         with pytest.raises(Problem, match=f"images/a.png: {words}"):
             read()
+
+
+# which pixels are whose, and of which class each object is
+
+
+def sample_of(folder: Path, instances: list[list[int]], classes: list[list[int]]) -> Sample:
+    with writing(folder / "d", "d", "1", "made by a test", "CC0", ["ant", "bee", "cow"]) as writer:
+        Image.new("RGB", (len(instances[0]), len(instances))).save(writer.path("images", "x.png"))
+        writer.mask("instance_masks", "x", np.array(instances))
+        writer.mask("class_masks", "x", np.array(classes))
+        writer.sample("x", "images/x.png", "test", ["ant"])
+    return Dataset(folder / "d").samples[0]
+
+
+def test_gaps_touching_objects_and_void(tmp_path: Path) -> None:
+    """7 and 9 touch and are of one class, 9 and 254 touch and are of two; 255 is nobody's."""
+    instances = [[0, 7, 7, 9, 9], [0, 7, 255, 9, 254], [0, 0, 255, 255, 254]]
+    classes = [[0, 2, 2, 2, 2], [0, 2, 255, 2, 3], [0, 0, 255, 255, 3]]
+    numbers, class_of = instance_truth(sample_of(tmp_path, instances, classes), 3)
+    assert numbers.dtype == np.uint8 and numbers.tolist() == instances
+    assert class_of == {7: 1, 9: 1, 254: 2}
+    assert {type(value) for value in (*class_of, *class_of.values())} == {int}
+
+
+def test_the_class_is_that_of_most_pixels(tmp_path: Path) -> None:
+    """Background and void inside an object count for no class, however many; of equals the first counts."""
+    instances = [[1] * 8, [2] * 8, [3] * 8]
+    classes = [[3, 3, 3, 1, 1, 2, 2, 0], [0, 0, 0, 0, 255, 255, 255, 2], [3, 3, 1, 1, 0, 0, 255, 255]]
+    assert instance_truth(sample_of(tmp_path, instances, classes), 3)[1] == {1: 2, 2: 1, 3: 0}
+
+
+def test_classes_that_the_network_has_not_do_not_count(tmp_path: Path) -> None:
+    sample = sample_of(tmp_path, [[1, 1, 1, 1]], [[3, 3, 3, 2]])
+    assert instance_truth(sample, 3)[1] == {1: 2} and instance_truth(sample, 2)[1] == {1: 1}
+
+
+def test_no_object(tmp_path: Path) -> None:
+    assert instance_truth(sample_of(tmp_path, [[0, 255]], [[1, 1]]), 3)[1] == {}
+
+
+@pytest.mark.parametrize(("classes", "known"), [([0, 0, 255, 1], 3), ([2, 3, 3, 1], 1)])
+def test_an_object_without_any_class_pixel(tmp_path: Path, classes: list[int], known: int) -> None:
+    words = 'The image "x": object 4 of its instance mask has no pixel of a class in its class mask'
+    with pytest.raises(Problem, match=words) as caught:
+        instance_truth(sample_of(tmp_path, [[4, 4, 4, 6]], [classes]), known)
+    assert is_one_sentence(caught.value)

@@ -1,17 +1,20 @@
-"""Photographs and masks of every kind decode to what is seen, or to one sentence that names the file."""
+"""Photographs and masks decode to what is seen or to one sentence that names the file; smaller copies."""
 import io
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lib.base.problem import Problem
 from lib.data import images
-from lib.data.images import open_image, read_labels, read_rgb
+from lib.data.images import open_image, read_labels, read_rgb, shrunk, square_tensor
 
-ORIENTATION = 0x0112
+ORIENTATION = 0x0112   # EXIF's tags
+DESCRIPTION = 0x010E
+RESOLUTION = 0x011A
 
 
 def noise(width: int, height: int, channels: int = 3) -> np.ndarray:
@@ -45,14 +48,15 @@ def test_greyscale(tmp_path: Path) -> None:
     values = noise(7, 5, 1)
     assert np.array_equal(rgb(stored(tmp_path, Image.fromarray(values))), np.stack([values] * 3, -1))
     bits = Image.fromarray(np.uint8(values > 128) * 255).convert("1")
-    assert np.array_equal(rgb(stored(tmp_path, bits, "bits.png")), np.stack([np.uint8(values > 128) * 255] * 3, -1))
+    seen = np.stack([np.uint8(values > 128) * 255] * 3, -1)
+    assert np.array_equal(rgb(stored(tmp_path, bits, "bits.png")), seen)
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
     """Pillow's own formula: red = (255 - cyan) (255 - black) / 255."""
     inks = np.zeros((16, 16, 4), dtype=np.uint8)
-    inks[:, :8] = (255, 0, 0, 0)     # cyan
-    inks[:, 8:] = (0, 0, 0, 128)     # grey
+    inks[:, :8] = [255, 0, 0, 0]     # cyan
+    inks[:, 8:] = [0, 0, 0, 128]     # grey
     path = stored(tmp_path, Image.fromarray(inks, mode="CMYK"), "x.jpg", quality=100, subsampling=0)
     with Image.open(path) as image:
         assert image.mode == "CMYK"
@@ -81,20 +85,25 @@ def test_alpha_is_seen_on_white(tmp_path: Path, mode: str, value: tuple, expecte
     assert rgb(stored(tmp_path, Image.new(mode, (3, 2), value))).tolist() == [[list(expected)] * 3] * 2
 
 
-@pytest.mark.parametrize("sixteen, eight", [([0, 257, 32896, 65535], [0, 1, 128, 255]), ([0, 300, 600, 900], [0, 1, 2, 4]), ([32896] * 4, [128] * 4)])
+@pytest.mark.parametrize("sixteen, eight", [
+    ([0, 257, 32896, 65535], [0, 1, 128, 255]), ([0, 300, 600, 900], [0, 1, 2, 4]), ([32896] * 4, [128] * 4)])
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, ending: str, sixteen: list[int], eight: list[int]) -> None:
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, ending: str, sixteen: list[int],
+                                          eight: list[int]) -> None:
     """65535 is white, whatever else the image holds: 257 steps of sixteen bits are one of eight."""
     path = stored(tmp_path, Image.fromarray(np.array([sixteen], dtype=np.uint16)), f"x.{ending}")
     assert rgb(path)[0].tolist() == [[v] * 3 for v in eight]
 
 
 def test_floating_point_and_thirty_two_bits(tmp_path: Path) -> None:
+    def reds(values: np.ndarray, name: str) -> list[int]:
+        return rgb(stored(tmp_path, Image.fromarray(values), name))[0, :, 0].tolist()
+
     values = np.array([[0, 100, 255, 200]], dtype=np.float32)
-    assert rgb(stored(tmp_path, Image.fromarray(values), "f.tif"))[0, :, 0].tolist() == [0, 100, 255, 200]
-    assert rgb(stored(tmp_path, Image.fromarray(values.astype(np.int32)), "i.tif"))[0, :, 0].tolist() == [0, 100, 255, 200]
+    assert reds(values, "f.tif") == [0, 100, 255, 200]
+    assert reds(values.astype(np.int32), "i.tif") == [0, 100, 255, 200]
     odd = np.array([[-5, np.nan, 510, 255]], dtype=np.float32)
-    assert rgb(stored(tmp_path, Image.fromarray(odd), "odd.tif"))[0, :, 0].tolist() == [0, 0, 255, 128]
+    assert reds(odd, "odd.tif") == [0, 0, 255, 128]
 
 
 @pytest.mark.parametrize("width, height", [(1, 1), (6000, 40), (40, 6000), (1, 500)])
@@ -105,7 +114,7 @@ def test_odd_sizes(tmp_path: Path, width: int, height: int) -> None:
 
 
 def turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """What a viewer shows, from the EXIF standard's words on where row 0 and column 0 of the stored image are seen."""
+    """A viewer's picture, by the EXIF standard's words on where the stored row 0 and column 0 are seen."""
     top_or_left = {1: "top left", 2: "top right", 3: "bottom right", 4: "bottom left",
                    5: "left top", 6: "right top", 7: "right bottom", 8: "left bottom"}[orientation]
     row, column = top_or_left.split()
@@ -155,7 +164,8 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
         read_rgb(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"GIF", b"<svg/>", bytes(1000), b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("content", [
+    b"", b"GIF", b"<svg/>", bytes(1000), b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(Problem, match=r"x.jpg: cannot be decoded as an image"):
@@ -173,27 +183,34 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, share: float) -> 
         read_rgb(tmp_path / "x")
 
 
-def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     assert open_image(stored(tmp_path, Image.new("L", (10, 10)))).size == (10, 10)
     path = stored(tmp_path, Image.new("L", (11, 10)))
     path.write_bytes(path.read_bytes()[:60])   # were it decoded, it would be found truncated
-    with pytest.raises(Problem, match=r"x.png: 11x10 pixels are more than the 100 that are read; scale it down first"):
+    words = r"x.png: 11x10 pixels are more than the 100 that are read; scale it down first"
+    with pytest.raises(Problem, match=words):
         open_image(path)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind, options", [
-    ("JPEG", {"exif": True}), ("PNG", {"exif": True}), ("PNG", {"palette": True}), ("WEBP", {"exif": True}), ("GIF", {}), ("BMP", {}), ("TIFF", {})])
-def test_any_damage_gives_an_image_or_a_problem(tmp_path: Path, kind: str, options: dict[str, bool]) -> None:
-    image, more = Image.fromarray(noise(24, 16)), {}
-    if "exif" in options:
-        exif = Image.Exif()
-        exif[ORIENTATION], exif[0x010E] = 6, "a picture"
-        more["exif"] = exif
-    if "palette" in options:
-        image, more = image.quantize(16), {"transparency": 3}
-    content, dice, path = encoded(image, kind, **more), random.Random(kind), tmp_path / "x"
+@pytest.mark.parametrize("kind, extra", [
+    ("JPEG", "exif"), ("PNG", "exif"), ("PNG", "palette"), ("WEBP", "exif"), ("GIF", ""), ("BMP", ""),
+    ("TIFF", "")])
+def test_any_damage_gives_an_image_or_a_problem(tmp_path: Path, kind: str, extra: str) -> None:
+    image = Image.fromarray(noise(24, 16))
+    options: dict[str, object] = {}
+    if extra == "exif":
+        options["exif"] = Image.Exif()
+        options["exif"][ORIENTATION] = 6
+        options["exif"][DESCRIPTION] = "a picture"
+    if extra == "palette":
+        image = image.quantize(16)
+        options["transparency"] = 3
+    content = encoded(image, kind, **options)
+    dice = random.Random(kind)
+    path = tmp_path / "x"
     problems = 0
     for _ in range(120):
         damaged = bytearray(content)
@@ -205,14 +222,16 @@ def test_any_damage_gives_an_image_or_a_problem(tmp_path: Path, kind: str, optio
         except Problem as problem:
             assert str(problem).startswith(str(path))
             problems += 1
-    assert 0 < problems
+    assert problems > 0
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_exif_is_a_problem_at_most(tmp_path: Path) -> None:
-    """Each byte of the EXIF block in turn becomes another: a text where a number should be, another tag, a wrong length."""
+    """Each byte of the EXIF block in turn becomes another: text for a number, another tag, a wrong length."""
     exif = Image.Exif()
-    exif[ORIENTATION], exif[0x010E], exif[0x011A] = 6, "a picture", 72.0
+    exif[ORIENTATION] = 6
+    exif[DESCRIPTION] = "a picture"
+    exif[RESOLUTION] = 72.0
     content = encoded(Image.fromarray(noise(8, 6)), "JPEG", exif=exif)
     start = content.index(b"Exif\0\0") + 6
     for place in range(start, start + 40):
@@ -224,3 +243,45 @@ def test_damaged_exif_is_a_problem_at_most(tmp_path: Path) -> None:
                 assert sorted(read_rgb(tmp_path / "x.jpg").size) == [6, 8]
             except Problem as problem:
                 assert "x.jpg: cannot be decoded as an image" in str(problem)
+
+
+# smaller photographs
+
+
+@pytest.mark.parametrize("size, expected", [
+    ((500, 300), (250, 150)), ((300, 500), (150, 250)), ((301, 203), (250, 169)), ((250, 250), (250, 250)),
+    ((251, 1), (250, 1)), ((1, 1), (1, 1)), ((249, 30), (249, 30))])
+def test_the_longest_side_is_shrunk(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    photo = Image.new("RGB", size)
+    assert shrunk(photo, 250).size == expected and photo.size == size   # the photograph itself stays as it is
+
+
+def test_small_photographs_are_left_alone() -> None:
+    values = noise(9, 7)
+    assert np.array_equal(np.asarray(shrunk(Image.fromarray(values), 9)), values)
+
+
+def test_pixels_are_means_of_those_they_cover() -> None:
+    values = noise(80, 60)
+    for side, n in ((40, 2), (20, 4)):
+        means = values.reshape(60 // n, n, 80 // n, n, 3).astype(float).mean((1, 3))
+        small = np.asarray(shrunk(Image.fromarray(values), side))
+        assert np.abs(small.astype(float) - means).max() <= 1
+
+
+def test_a_square_tensor_has_the_pixels_of_the_square() -> None:
+    """A photograph that is a square already keeps its pixels; channels come first."""
+    values = noise(9, 9)
+    square = square_tensor(Image.fromarray(values), 9)
+    assert square.dtype == torch.uint8 and square.shape == (3, 9, 9)
+    assert np.array_equal(square.permute(1, 2, 0).numpy(), values)
+    assert np.array_equal(square[0].numpy(), values[..., 0])
+
+
+def test_a_square_tensor_is_squeezed_bilinearly() -> None:
+    """From columns 0, 80, 160, 240 to two: weights of the triangle over two of them, cut at the border."""
+    values = np.repeat(np.uint8([[0, 80, 160, 240]]), 2, axis=0)
+    square = square_tensor(Image.fromarray(np.stack([values] * 3, axis=-1)), 2)
+    left = (0 * 0.75 + 80 * 0.75 + 160 * 0.25) / 1.75
+    assert square.shape == (3, 2, 2)
+    assert square[0].tolist() == [[round(left), round(240 - left)]] * 2

@@ -1,4 +1,4 @@
-"""The mirror's folders converted, from a tiny mirror made here; the real one is only compared with what its manifest promises."""
+"""The mirror's folders converted, from a tiny mirror made here; the real one as its manifest promises it."""
 import csv
 import hashlib
 import io
@@ -15,7 +15,8 @@ from PIL import Image
 from lib.base.paths import mirror_folder
 from lib.base.problem import Problem
 from lib.data.dataset import Box, Dataset
-from lib.data.mirror import MIRROR, VOC_CLASSES, import_mirror
+from lib.data.mirror import MIRROR, import_mirror
+from lib.data.official.voc import VOC_CLASSES
 
 WIDTH, HEIGHT = 12, 8
 
@@ -41,30 +42,38 @@ def mask(path: Path, values: np.ndarray, palette: bool = False) -> None:
 
 
 def seal(mirror: Path) -> None:
-    listed = {str(p.relative_to(mirror)): {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
-              for p in sorted(mirror.rglob("*")) if p.is_file() and p.name != "manifest.json"}
+    listed = {}
+    for path in sorted(mirror.rglob("*")):
+        if path.is_file() and path.name != "manifest.json":
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            listed[str(path.relative_to(mirror))] = {"bytes": path.stat().st_size, "sha256": sha256}
     (mirror / "manifest.json").write_text(json.dumps(listed))
 
 
 def voc(mirror: Path) -> None:
     table(mirror / "voc" / "samples.csv", "id,split,width,height,labels,single_object,instances_clean\n"
-          f"a,val,{WIDTH},{HEIGHT},chair dog,0,1\nb,train,{WIDTH},{HEIGHT},dog,1,0\nc,,{WIDTH},{HEIGHT},,0,0\nd,test,{WIDTH},{HEIGHT},cat,1,1\n")
-    table(mirror / "voc" / "boxes.csv", f"id,class,xmin,ymin,xmax,ymax\na,dog,1,1,{WIDTH},{HEIGHT}\na,chair,3,2,5,4\nb,dog,4,4,4,4\n")
+          f"a,val,{WIDTH},{HEIGHT},chair dog,0,1\nb,train,{WIDTH},{HEIGHT},dog,1,0\n"
+          f"c,,{WIDTH},{HEIGHT},,0,0\nd,test,{WIDTH},{HEIGHT},cat,1,1\n")
+    table(mirror / "voc" / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\n"
+          f"a,dog,1,1,{WIDTH},{HEIGHT}\na,chair,3,2,5,4\nb,dog,4,4,4,4\n")
     for id in "abcd":
         photo(mirror / "voc" / "images" / f"{id}.jpg")
     for id in "ad":
-        mask(mirror / "voc" / "class_masks" / f"{id}.png", np.full((HEIGHT, WIDTH), 9 if id == "a" else 255), palette=True)
+        classes = np.full((HEIGHT, WIDTH), 9 if id == "a" else 255)
+        mask(mirror / "voc" / "class_masks" / f"{id}.png", classes, palette=True)
         mask(mirror / "voc" / "instance_masks" / f"{id}.png", np.full((HEIGHT, WIDTH), 1), palette=True)
 
 
 def pascal_s(mirror: Path) -> None:
-    table(mirror / "pascal_s" / "samples.csv", "id,image,has_foreground\n1,voc/images/c.jpg,1\n2,voc/images/a.jpg,0\n")
+    table(mirror / "pascal_s" / "samples.csv", "id,image,has_foreground\n"
+          "1,voc/images/c.jpg,1\n2,voc/images/a.jpg,0\n")
     mask(mirror / "pascal_s" / "masks" / "1.png", np.tile([0, 85, 170, 255], (HEIGHT, WIDTH // 4)))
     mask(mirror / "pascal_s" / "masks" / "2.png", np.zeros((HEIGHT, WIDTH)))
 
 
 def pets(mirror: Path) -> None:
-    table(mirror / "pets" / "samples.csv", f"id,split,width,height,labels\nB_1,test,{WIDTH},{HEIGHT},bulldog\n"
+    table(mirror / "pets" / "samples.csv", "id,split,width,height,labels\n"
+          f"B_1,test,{WIDTH},{HEIGHT},bulldog\n"
           f"A_1,test,{WIDTH},{HEIGHT},Abyssinian\nA_7,test,{WIDTH},{HEIGHT},Abyssinian\n")
     table(mirror / "pets" / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\nB_1,bulldog,0,1,4,7\n")
     for id in ("A_1", "A_7", "B_1"):
@@ -75,8 +84,10 @@ def pets(mirror: Path) -> None:
 def tiny_imagenet(mirror: Path) -> None:
     folder = mirror / "tiny_imagenet"
     table(folder / "classes.csv", 'wnid,name\nn01,"goldfish, fish"\nn02,newt\n')
-    table(folder / "samples.csv", "id,split,width,height,labels\nn01_1,train,64,64,n01\nn01_6,train,64,64,n01\nn02_7,test,64,64,n02\n")
-    table(folder / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\nn01_1,n01,0,0,63,63\nn01_6,n01,0,0,63,63\nn02_7,n02,10,20,10,25\n")
+    table(folder / "samples.csv", "id,split,width,height,labels\n"
+          "n01_1,train,64,64,n01\nn01_6,train,64,64,n01\nn02_7,test,64,64,n02\n")
+    table(folder / "boxes.csv", "id,class,xmin,ymin,xmax,ymax\n"
+          "n01_1,n01,0,0,63,63\nn01_6,n01,0,0,63,63\nn02_7,n02,10,20,10,25\n")
     content = photo(mirror / "spare.jpg", (64, 64))
     (mirror / "spare.jpg").unlink()
     for archive, names in {"train": ["n01/n01_1.jpg", "n01/n01_6.jpg"], "test": ["../../n02_7.jpg"]}.items():
@@ -115,23 +126,30 @@ def imported(name: str, mirror: Path) -> Dataset:
 def test_voc(mirror: Path) -> None:
     dataset = imported("voc", mirror)
     assert dataset.classes == list(VOC_CLASSES) and len(VOC_CLASSES) == 20 and VOC_CLASSES[8] == "chair"
-    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [("a", "val", ("chair", "dog")), ("b", "train", ("dog",)), ("d", "test", ("cat",))]
+    assert [(s.id, s.split, s.labels) for s in dataset.samples] == [
+        ("a", "val", ("chair", "dog")), ("b", "train", ("dog",)), ("d", "test", ("cat",))]
     # from 1-based and inclusive: the whole image, columns 2-4 and rows 1-3, one pixel
-    assert dataset.boxes == {"a": [Box("dog", 0, 0, WIDTH, HEIGHT), Box("chair", 2, 1, 5, 4)], "b": [Box("dog", 3, 3, 4, 4)], "d": []}
+    assert dataset.boxes == {"a": [Box("dog", 0, 0, WIDTH, HEIGHT), Box("chair", 2, 1, 5, 4)],
+                             "b": [Box("dog", 3, 3, 4, 4)], "d": []}
     assert dataset.samples[0].extra == {"single_object": "0", "instances_clean": "1"}
-    assert (dataset.samples[0].mask("class_masks") == 9).all() and (dataset.samples[2].mask("instance_masks") == 1).all()
+    assert (dataset.samples[0].mask("class_masks") == 9).all()
+    assert (dataset.samples[2].mask("instance_masks") == 1).all()
     assert dataset.samples[2].foreground()[1].sum() == 0   # nothing but void
-    assert not (dataset.folder / "class_masks" / "b.png").exists() and not (dataset.folder / "images" / "c.jpg").exists()
-    assert (dataset.folder / "images" / "a.jpg").read_bytes() == (mirror / "voc" / "images" / "a.jpg").read_bytes()
+    assert not (dataset.folder / "class_masks" / "b.png").exists()
+    assert not (dataset.folder / "images" / "c.jpg").exists()
+    copied = (dataset.folder / "images" / "a.jpg").read_bytes()
+    assert copied == (mirror / "voc" / "images" / "a.jpg").read_bytes()
 
 
 def test_pascal_s(mirror: Path) -> None:
     dataset = imported("pascal_s", mirror)
     assert [(s.id, s.split, s.labels, s.extra) for s in dataset.samples] == [
-        ("1", "test", ("object",), {"has_foreground": "1", "photograph": "c"}), ("2", "test", (), {"has_foreground": "0", "photograph": "a"})]
+        ("1", "test", ("object",), {"has_foreground": "1", "photograph": "c"}),
+        ("2", "test", (), {"has_foreground": "0", "photograph": "a"})]
     truth, valid = dataset.samples[0].foreground()
     assert truth[0].tolist() == [False, False, True, True] * 3 and valid.all()
-    assert (dataset.folder / dataset.samples[0].image).read_bytes() == (mirror / "voc" / "images" / "c.jpg").read_bytes()
+    copied = (dataset.folder / dataset.samples[0].image).read_bytes()
+    assert copied == (mirror / "voc" / "images" / "c.jpg").read_bytes()
     assert dataset.boxes == {"1": [], "2": []}
 
 
@@ -139,9 +157,11 @@ def test_pets(mirror: Path) -> None:
     dataset = imported("pets", mirror)
     assert dataset.classes == ["Abyssinian", "bulldog"]
     assert [(s.id, s.split, s.labels) for s in dataset.samples] == [
-        ("B_1", "train", ("bulldog",)), ("A_1", "test", ("Abyssinian",)), ("A_7", "val", ("Abyssinian",))]   # by the hash of the id
+        # by the hash of the id
+        ("B_1", "train", ("bulldog",)), ("A_1", "test", ("Abyssinian",)), ("A_7", "val", ("Abyssinian",))]
     bulldog, abyssinian, _ = (s.mask("class_masks")[0].tolist() for s in dataset.samples)
-    assert bulldog == [2, 0, 255] * 4 and abyssinian == [1, 0, 255] * 4   # trimap 1 body, 2 background, 3 border
+    # trimap 1 body, 2 background, 3 border
+    assert bulldog == [2, 0, 255] * 4 and abyssinian == [1, 0, 255] * 4
     truth, valid = dataset.samples[0].foreground()
     assert truth[0].tolist() == [True, False, False] * 4 and valid[0].tolist() == [True, True, False] * 4
     assert dataset.boxes == {"A_1": [], "A_7": [], "B_1": [Box("bulldog", 0, 1, 4, 7)]}
@@ -151,11 +171,14 @@ def test_tiny_imagenet(mirror: Path) -> None:
     dataset = imported("tiny_imagenet", mirror)
     assert dataset.classes == ["n01", "n02"]
     assert [(s.id, s.split, s.labels) for s in dataset.samples] == [
-        ("n01_1", "train", ("n01",)), ("n01_6", "val", ("n01",)), ("n02_7", "test", ("n02",))]   # one in ten of train, by the hash of the id
+        # one in ten of train, by the hash of the id
+        ("n01_1", "train", ("n01",)), ("n01_6", "val", ("n01",)), ("n02_7", "test", ("n02",))]
     whole = [Box("n01", 0, 0, 64, 64)]
-    assert dataset.boxes == {"n01_1": whole, "n01_6": whole, "n02_7": [Box("n02", 10, 20, 11, 26)]}   # from 0-based and inclusive
+    # from 0-based and inclusive
+    assert dataset.boxes == {"n01_1": whole, "n01_6": whole, "n02_7": [Box("n02", 10, 20, 11, 26)]}
     assert all(s.photo().size == (64, 64) for s in dataset.samples)
-    assert sorted(p.name for p in (dataset.folder / "images").rglob("*.jpg")) == ["n01_1.jpg", "n01_6.jpg", "n02_7.jpg"]   # no link
+    written = sorted(path.name for path in (dataset.folder / "images").rglob("*.jpg"))
+    assert written == ["n01_1.jpg", "n01_6.jpg", "n02_7.jpg"]   # no link
     assert sorted(p.name for p in mirror.parent.iterdir()) == ["mirror", "out"]   # nothing outside
 
 
@@ -180,10 +203,14 @@ def removed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name, file", [
-    ("voc", "voc/images/b.jpg"), ("voc", "voc/boxes.csv"), ("pascal_s", "voc/images/c.jpg"), ("pascal_s", "pascal_s/masks/2.png"),
-    ("pets", "pets/trimaps/A_1.png"), ("tiny_imagenet", "tiny_imagenet/test.tar"), ("imagenet_sample", "imagenet_sample/classes.csv")])
-@pytest.mark.parametrize("damage, words", [(flipped, "damaged, its content differs"), (shortened, "damaged, its content differs"), (removed, "missing")])
-def test_a_damaged_source_is_named_and_nothing_written(mirror: Path, name: str, file: str, damage: Callable[[Path], None], words: str) -> None:
+    ("voc", "voc/images/b.jpg"), ("voc", "voc/boxes.csv"), ("pascal_s", "voc/images/c.jpg"),
+    ("pascal_s", "pascal_s/masks/2.png"), ("pets", "pets/trimaps/A_1.png"),
+    ("tiny_imagenet", "tiny_imagenet/test.tar"), ("imagenet_sample", "imagenet_sample/classes.csv")])
+@pytest.mark.parametrize("damage, words", [
+    (flipped, "damaged, its content differs"), (shortened, "damaged, its content differs"),
+    (removed, "missing")])
+def test_a_damaged_source_is_named_and_nothing_written(mirror: Path, name: str, file: str,
+                                                       damage: Callable[[Path], None], words: str) -> None:
     damage(mirror / file)
     with pytest.raises(Problem, match=f"mirror/{file}: .*{words}.*copy the mirror again"):
         imported(name, mirror)
@@ -220,7 +247,9 @@ def test_a_missing_mirror_is_named(tmp_path: Path, mirror: Path, monkeypatch: py
     assert len(Dataset(tmp_path / "out").samples) == 3
 
 
-@pytest.mark.parametrize("name, words", [("pascal", 'did you mean "pascal_s"?'), ("x", "known: voc, pascal_s, pets, tiny_imagenet, imagenet_sample")])
+@pytest.mark.parametrize("name, words", [
+    ("pascal", 'did you mean "pascal_s"?'),
+    ("x", "known: voc, pascal_s, pets, tiny_imagenet, imagenet_sample")])
 def test_an_unknown_data_set_is_named(mirror: Path, name: str, words: str) -> None:
     with pytest.raises(Problem, match=words):
         imported(name, mirror)
@@ -251,11 +280,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def corners(row: dict[str, str]) -> list[int]:
+    return [int(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
+
+
 @pytest.mark.mirror
 def test_the_real_mirror_has_the_layout_that_is_read(real: Path) -> None:
     listed = json.loads((real / "manifest.json").read_text())
-    for name, (_, folders) in MIRROR.items():
-        assert all(any(file.startswith(folder) for file in listed) for folder in folders), name
+    for conversion in MIRROR.values():
+        for folder in conversion.folders:
+            assert any(file.startswith(folder) for file in listed), folder
     splits = [row["split"] for row in rows(real / "voc" / "samples.csv")]
     assert [splits.count(s) for s in ("train", "val", "test")] == [1436, 437, 353]
     assert {row["class"] for row in rows(real / "voc" / "boxes.csv")} == set(VOC_CLASSES)
@@ -264,16 +298,19 @@ def test_the_real_mirror_has_the_layout_that_is_read(real: Path) -> None:
 
 @pytest.mark.mirror
 def test_the_real_boxes_have_the_convention_that_is_assumed(real: Path) -> None:
-    """VOC from 1, inclusive: 1 and the width occur, 0 never. Pets half-open: the box of a trimap's body and border."""
-    sizes = {row["id"]: (int(row["width"]), int(row["height"])) for row in rows(real / "voc" / "samples.csv")}
-    corners = [(row, *sizes[row["id"]]) for row in rows(real / "voc" / "boxes.csv") if row["id"] in sizes]
-    assert min(int(row["xmin"]) for row, _, _ in corners) == 1 and min(int(row["ymin"]) for row, _, _ in corners) == 1
-    assert max(int(row["xmax"]) - width for row, width, _ in corners) == 0 and max(int(row["ymax"]) - height for row, _, height in corners) == 0
+    """VOC from 1, inclusive: 1 and the width occur, 0 never. Pets half-open: around body and border."""
+    sizes = {}
+    for row in rows(real / "voc" / "samples.csv"):
+        sizes[row["id"]] = (int(row["width"]), int(row["height"]))
+    boxes = [row for row in rows(real / "voc" / "boxes.csv") if row["id"] in sizes]
+    assert min(int(row["xmin"]) for row in boxes) == 1 and min(int(row["ymin"]) for row in boxes) == 1
+    assert max(int(row["xmax"]) - sizes[row["id"]][0] for row in boxes) == 0
+    assert max(int(row["ymax"]) - sizes[row["id"]][1] for row in boxes) == 0
     for row in rows(real / "pets" / "boxes.csv")[::100]:
         with Image.open(real / "pets" / "trimaps" / f"{row['id']}.png") as image:
             ys, xs = np.nonzero(np.asarray(image) != 2)
-        assert [int(row[k]) for k in ("xmin", "ymin", "xmax", "ymax")] == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-    tiny = [int(row[k]) for row in rows(real / "tiny_imagenet" / "boxes.csv") for k in ("xmin", "ymin", "xmax", "ymax")]
+        assert corners(row) == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    tiny = [corner for row in rows(real / "tiny_imagenet" / "boxes.csv") for corner in corners(row)]
     assert (min(tiny), max(tiny)) == (0, 63)
 
 

@@ -28,26 +28,58 @@ def conv(inputs: int, outputs: int, stride: int = 1, gain: float = 1.0, size: in
 def batch_norm(depth: int) -> nn.BatchNorm2d:
     layer = nn.BatchNorm2d(depth).eval()
     with torch.no_grad():
-        for value, low, high in ((layer.weight, -1.5, 1.5), (layer.bias, -0.5, 0.5), (layer.running_mean, -0.5, 0.5), (layer.running_var, 0.5, 2)):
-            value.uniform_(low, high)
+        layer.weight.uniform_(-1.5, 1.5)
+        layer.bias.uniform_(-0.5, 0.5)
+        layer.running_mean.uniform_(-0.5, 0.5)
+        layer.running_var.uniform_(0.5, 2)
     return layer
 
 
-def looking(stages: list[Stage]) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
-    """A `look` at the image ("0") and at what every stage but the last gives; the last gives the score maps."""
-    def look(image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        seen = [image]
+def with_layers(stages: list[Stage]) -> Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """A forward pass with layers: the image ("0") and what every stage but the last gives.
+
+    The last stage gives the score maps.
+    """
+    def forward_pass(image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        outputs = [image]
         for stage in stages:
-            seen.append(stage(seen[-1]))
-        return seen[-1], {str(i): x for i, x in enumerate(seen[:-1])}
-    return look
+            outputs.append(stage(outputs[-1]))
+        return outputs[-1], {str(i): x for i, x in enumerate(outputs[:-1])}
+    return forward_pass
 
 
 def guided_networks(inplace: bool) -> dict[str, list[nn.Module]]:
-    return {
-        "chain": [conv(3, 6, gain=2), nn.ReLU(inplace), conv(6, 6, stride=2, gain=2), nn.ReLU(inplace), conv(6, 5, size=1)],
-        "relu6": [conv(3, 6, gain=12), nn.ReLU6(inplace), nn.AvgPool2d(2), conv(6, 6, gain=8), nn.ReLU6(inplace), conv(6, 5, size=1)],
-        "normalised": [conv(3, 6), batch_norm(6), nn.MaxPool2d(2), nn.ReLU(inplace), conv(6, 6), batch_norm(6), nn.ReLU(inplace), conv(6, 5, size=1)],
-        "residual": [conv(3, 6), nn.ReLU(inplace), Residual(conv(6, 6), batch_norm(6), nn.ReLU6(inplace), conv(6, 6)), nn.ReLU(inplace),
-                     Residual(conv(6, 6), nn.ReLU(inplace), conv(6, 6)), conv(6, 5, size=1)],
-    }
+    chain = [
+        conv(3, 6, gain=2),
+        nn.ReLU(inplace),
+        conv(6, 6, stride=2, gain=2),
+        nn.ReLU(inplace),
+        conv(6, 5, size=1),
+    ]
+    relu6 = [
+        conv(3, 6, gain=12),
+        nn.ReLU6(inplace),
+        nn.AvgPool2d(2),
+        conv(6, 6, gain=8),
+        nn.ReLU6(inplace),
+        conv(6, 5, size=1),
+    ]
+    normalised = [
+        conv(3, 6),
+        batch_norm(6),
+        nn.MaxPool2d(2),
+        nn.ReLU(inplace),
+        conv(6, 6),
+        batch_norm(6),
+        nn.ReLU(inplace),
+        conv(6, 5, size=1),
+    ]
+    residual = [
+        conv(3, 6),
+        nn.ReLU(inplace),
+        Residual(conv(6, 6), batch_norm(6), nn.ReLU6(inplace), conv(6, 6)),
+        nn.ReLU(inplace),
+        Residual(conv(6, 6), nn.ReLU(inplace), conv(6, 6)),
+        conv(6, 5, size=1),
+    ]
+    return {"chain": chain, "relu6": relu6, "normalised": normalised, "residual": residual}

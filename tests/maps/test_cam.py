@@ -10,7 +10,10 @@ from lib.maps.cam import cam, class_scores, normalise, winner_under_max_pooling
 def parts() -> tuple[Tensor, Tensor, Tensor]:
     """Features (3, 5, 4, 6), classifier (7, 5) and bias (7,)."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(3, 5, 4, 6, generator=generator), torch.randn(7, 5, generator=generator), torch.randn(7, generator=generator)
+    features = torch.randn(3, 5, 4, 6, generator=generator)
+    weight = torch.randn(7, 5, generator=generator)
+    bias = torch.randn(7, generator=generator)
+    return features, weight, bias
 
 
 def test_the_sum_of_the_paper(parts: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -31,7 +34,8 @@ def test_its_mean_is_the_class_score_without_bias(parts: tuple[Tensor, Tensor, T
     features, weight, bias = parts
     logits = torch.nn.functional.linear(features.mean((2, 3)), weight, bias)
     for j in range(7):
-        assert torch.allclose(cam(features, weight, torch.full((3,), j)).mean((1, 2, 3)), logits[:, j] - bias[j], atol=1e-5)
+        means = cam(features, weight, torch.full((3,), j)).mean((1, 2, 3))
+        assert torch.allclose(means, logits[:, j] - bias[j], atol=1e-5)
 
 
 def test_it_is_grad_cam_of_such_a_network(parts: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -56,7 +60,10 @@ def test_the_winner_under_max_pooling_by_loop(parts: tuple[Tensor, Tensor, Tenso
     features, weight, bias = parts
     found = winner_under_max_pooling(features, weight, bias).tolist()
     for b in range(3):
-        scores = [max(float(weight[k] @ features[b, :, y, x]) for y in range(4) for x in range(6)) + float(bias[k]) for k in range(7)]
+        scores = []
+        for k in range(7):
+            strongest = max(float(weight[k] @ features[b, :, y, x]) for y in range(4) for x in range(6))
+            scores.append(strongest + float(bias[k]))
         assert found[b] == scores.index(max(scores))
 
 
@@ -71,8 +78,9 @@ def test_max_pooling_and_average_pooling_choose_differently() -> None:
 
 
 def test_normalise_by_hand() -> None:
-    maps = torch.tensor([[[[-1.0, 0.0], [1.0, 3.0]]], [[[10.0, 20.0], [15.0, 10.0]]], [[[0.0, 0.0], [0.0, 1e-3]]]])
-    assert torch.allclose(normalise(maps), torch.tensor([[[[0.0, 0.25], [0.5, 1.0]]], [[[0.0, 1.0], [0.5, 0.0]]], [[[0.0, 0.0], [0.0, 1.0]]]]))
+    maps = torch.tensor([[[-1.0, 0.0], [1.0, 3.0]], [[10.0, 20.0], [15.0, 10.0]], [[0.0, 0.0], [0.0, 1e-3]]])
+    expected = torch.tensor([[[0.0, 0.25], [0.5, 1.0]], [[0.0, 1.0], [0.5, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    assert torch.allclose(normalise(maps[:, None]), expected[:, None])
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -7.5, 1e6])

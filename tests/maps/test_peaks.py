@@ -21,7 +21,8 @@ def original(maps: Tensor) -> tuple[list[list[int]], Tensor]:
     threshold, _ = torch.median(maps.view(size[0], size[1], size[2] * size[3]), dim=2)
     peak_map = peak_map & (maps >= threshold.contiguous().view(size[0], size[1], 1, 1))
     flat = peak_map.float().view(batch_size, num_channels, -1)
-    return torch.nonzero(peak_map).tolist(), (maps * peak_map.float()).view(batch_size, num_channels, -1).sum(2) / flat.sum(2)
+    aggregation = (maps * peak_map.float()).view(batch_size, num_channels, -1).sum(2) / flat.sum(2)
+    return torch.nonzero(peak_map).tolist(), aggregation
 
 
 @pytest.mark.parametrize("size", [(7, 7), (9, 5), (1, 6), (1, 1)])
@@ -42,19 +43,25 @@ def test_a_peak_below_the_median_is_none() -> None:
     maps = torch.full((3, 7), 4.)
     maps[:, 4:] = torch.tensor([[1., 1., 1.], [1., 2., 1.], [1., 1., 1.]])
     maps[1, 1] = 6
-    assert is_peak(maps[None, None]).nonzero()[:, 2:].tolist() == [[1, 1]]   # neither the 2, nor the plateau of 4: each of its pixels meets the 6 or an earlier one
+    # neither the 2, nor the plateau of 4: each of its pixels meets the 6 or an earlier one
+    assert is_peak(maps[None, None]).nonzero()[:, 2:].tolist() == [[1, 1]]
 
 
 def test_only_peaks_are_stimulated() -> None:
     maps = HAND[None, None].clone().requires_grad_()
     (3 * peak_stimulation(maps)).sum().backward()
     assert maps.grad.nonzero()[:, 2:].tolist() == [[0, 0], [1, 2], [2, 4]]
-    assert maps.grad[0, 0][maps.grad[0, 0] > 0].tolist() == pytest.approx([1, 1, 1])   # 3 shared by three peaks
+    gradient = maps.grad[0, 0]
+    assert gradient[gradient > 0].tolist() == pytest.approx([1, 1, 1])   # 3 shared by three peaks
 
 
 def test_peaks_of_present_classes_above_the_threshold() -> None:
-    maps = torch.stack([torch.stack([HAND, -HAND]), torch.stack([HAND.flip(1), HAND - 8])])   # the last: 1, -3 and 0, on the whole negative
+    first = torch.stack([HAND, -HAND])
+    second = torch.stack([HAND.flip(1), HAND - 8])   # the last: 1, -3 and 0, on the whole negative
+    maps = torch.stack([first, second])
     found = find_peaks(maps, 5.)
-    assert list(zip(*(values.tolist() for values in vars(found).values()))) == [(0, 0, 0, 0, 9.), (0, 0, 2, 4, 8.), (1, 0, 0, 4, 9.), (1, 0, 2, 0, 8.)]
+    columns = [values.tolist() for values in vars(found).values()]
+    assert list(zip(*columns, strict=True)) == [
+        (0, 0, 0, 0, 9.), (0, 0, 2, 4, 8.), (1, 0, 0, 4, 9.), (1, 0, 2, 0, 8.)]
     assert len(found) == 4 and len(find_peaks(maps, 9.)) == 0
     assert find_peaks(maps, -10.).label.tolist() == [0, 0, 0, 0, 0, 0]

@@ -1,13 +1,16 @@
 """What the tests of lib/nets share."""
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
 from lib.base.paths import mirror_folder
 from lib.base.problem import Problem
 
 
 @pytest.fixture(scope="session")
-def mirror():
+def mirror() -> Path:
     try:
         return mirror_folder()
     except Problem as problem:
@@ -15,6 +18,6 @@ def mirror():
 
 
 @pytest.fixture
-def image():
+def image() -> Tensor:
     """Two random images of side 64, RGB in 0..1."""
     return torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))

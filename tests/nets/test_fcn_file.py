@@ -11,18 +11,33 @@ from torch import Tensor, nn
 from lib.base.problem import Problem
 from lib.nets import fcn as fcn_file, load_network
 from lib.nets.fcn import Fcn, fully_convolutional, load_fcn, read_header, save_fcn
-from lib.nets.network import Network
+from lib.nets.network import Network, NetworkInfo
 
 CLASSES = ["cat", "dog", "cow"]
 
 
 def trunk(name: str, output_stride: int | None = None, pretrained: bool = True) -> Network:
-    """What stands in for load_network: two convolutions, with a batch normalisation that has statistics to keep."""
+    """A stand-in for load_network.
+
+    Two convolutions, with a batch normalisation that has statistics to keep.
+    """
     stride = output_stride or 4
-    body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.BatchNorm2d(6), nn.ReLU(),
-                         nn.Conv2d(6, 8, 3, stride=stride // 2, padding=1), nn.ReLU())
-    return Network(name, body, output_stride=stride, features="4", stages={}, is_response=lambda _name, module: isinstance(module, nn.ReLU),
-                   normalisation=lambda rgb: 2 * rgb - 1, linear=None)
+    body = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, stride=stride // 2, padding=1),
+        nn.ReLU(),
+    )
+    return Network(body, NetworkInfo(
+        name=name,
+        output_stride=stride,
+        features="4",
+        stages={},
+        is_response=lambda _name, module: isinstance(module, nn.ReLU),
+        normalisation=lambda rgb: 2 * rgb - 1,
+        linear=None,
+    ))
 
 
 @pytest.fixture
@@ -48,6 +63,14 @@ def trained(name: str = "toy", width: int = 0, stride: int = 4) -> Fcn:
     return fcn.to(memory_format=torch.channels_last)
 
 
+def same_weights(one: Fcn, other: Fcn) -> bool:
+    """Names, values and types."""
+    own, found = one.state_dict(), other.state_dict()
+    if own.keys() != found.keys():
+        return False
+    return all(torch.equal(own[key], found[key]) and own[key].dtype == found[key].dtype for key in own)
+
+
 def tampered(path: Path, change: Callable[[dict, dict[str, Tensor]], None]) -> Path:
     header, weights = read_header(path), load_file(path)
     change(header, weights)
@@ -57,39 +80,53 @@ def tampered(path: Path, change: Callable[[dict, dict[str, Tensor]], None]) -> P
 
 @pytest.mark.parametrize("width", [0, 5])
 @pytest.mark.parametrize("stride", [4, 2])
-def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, asked: list[bool], width: int, stride: int) -> None:
-    fcn, rgb = trained(width=width, stride=stride), torch.rand(2, 3, 36, 28)
-    save_fcn(fcn, tmp_path / "deep" / "weights.safetensors", fingerprint="abc", epochs=3)
+def test_what_is_saved_comes_back_to_the_bit(tmp_path: Path, asked: list[bool], width: int,
+                                             stride: int) -> None:
+    fcn = trained(width=width, stride=stride)
+    rgb = torch.rand(2, 3, 36, 28)
+    path = tmp_path / "deep" / "weights.safetensors"
+    save_fcn(fcn, path, fingerprint="abc", epochs=3)
     torch.manual_seed(99)
-    back = load_fcn(str(tmp_path / "deep" / "weights.safetensors"), "toy")   # as README has it
-    own, found = fcn.state_dict(), back.state_dict()
-    assert own.keys() == found.keys() and all(torch.equal(own[key], found[key]) and own[key].dtype == found[key].dtype for key in own)
+    back = load_fcn(str(path), "toy")   # as README has it
+    assert same_weights(fcn, back)
     assert back.name == "toy" and back.classes == tuple(CLASSES) and back.trunk.output_stride == stride
     assert torch.equal(back.score_maps(rgb), fcn.score_maps(rgb))
-    assert not any(m.training for m in back.modules()) and not any(p.requires_grad for p in back.parameters())
-    assert asked == [False] and [p.name for p in (tmp_path / "deep").iterdir()] == ["weights.safetensors"]
+    assert not any(module.training for module in back.modules())
+    assert not any(parameter.requires_grad for parameter in back.parameters())
+    assert asked == [False] and [file.name for file in path.parent.iterdir()] == ["weights.safetensors"]
 
 
 def test_the_pooling_comes_back(tmp_path: Path, asked: list[bool]) -> None:
-    fcn, rgb = trained(), torch.rand(2, 3, 36, 28)
+    fcn = trained()
+    rgb = torch.rand(2, 3, 36, 28)
     fcn.pooling = "peaks"
     save_fcn(fcn, tmp_path / "w")
-    assert torch.equal(load_fcn(tmp_path / "w")(rgb), fcn(rgb)) and not torch.equal(fcn(rgb), fcn.score_maps(rgb).amax((2, 3)))
+    assert torch.equal(load_fcn(tmp_path / "w")(rgb), fcn(rgb))
+    assert not torch.equal(fcn(rgb), fcn.score_maps(rgb).amax((2, 3)))
 
 
 def test_facts_lie_beside_the_weights(tmp_path: Path) -> None:
     save_fcn(trained(width=5), tmp_path / "w", fingerprint="abc", epochs=3)
-    assert read_header(tmp_path / "w") == {"network": "toy", "output_stride": 4, "classes": CLASSES, "width": 5, "pooling": "max",
-                                           "facts": {"fingerprint": "abc", "epochs": 3}}
+    assert read_header(tmp_path / "w") == {
+        "network": "toy",
+        "output_stride": 4,
+        "classes": CLASSES,
+        "width": 5,
+        "pooling": "max",
+        "facts": {"fingerprint": "abc", "epochs": 3},
+    }
 
 
 def test_a_real_network_comes_back(tmp_path: Path) -> None:
-    fcn = fully_convolutional(load_network("efficientnet_lite0", 8, pretrained=False), CLASSES).to(memory_format=torch.channels_last)
+    fcn = fully_convolutional(load_network("efficientnet_lite0", 8, pretrained=False), CLASSES)
+    fcn = fcn.to(memory_format=torch.channels_last)
     save_fcn(fcn, tmp_path / "w")
-    back, rgb = load_fcn(tmp_path / "w", "efficientnet_lite0"), torch.rand(1, 3, 64, 64)
-    assert back.trunk.output_stride == 8 and all(torch.equal(value, back.state_dict()[key]) for key, value in fcn.state_dict().items())
+    back = load_fcn(tmp_path / "w", "efficientnet_lite0")
+    rgb = torch.rand(1, 3, 64, 64)
+    assert back.trunk.output_stride == 8 and same_weights(fcn, back)
     with torch.no_grad():
-        assert torch.equal(back.score_maps(rgb), fcn.score_maps(rgb)) and back.score_maps(rgb).shape == (1, 3, 8, 8)
+        found = back.score_maps(rgb)
+        assert torch.equal(found, fcn.score_maps(rgb)) and found.shape == (1, 3, 8, 8)
 
 
 def test_an_interrupted_saving_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,19 +139,22 @@ def test_an_interrupted_saving_leaves_what_was_there(tmp_path: Path, monkeypatch
     monkeypatch.setattr("safetensors.torch.save_file", half)
     with pytest.raises(KeyboardInterrupt):
         save_fcn(trained(), tmp_path / "w", number=2)
-    assert read_header(tmp_path / "w")["facts"] == {"number": 1} and [p.name for p in tmp_path.iterdir()] == ["w"]
+    assert read_header(tmp_path / "w")["facts"] == {"number": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["w"]
 
 
 def one_sentence(path: Path, *words: str, expected: str | None = None) -> None:
     with pytest.raises(Problem) as caught:
         load_fcn(path, expected)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and all(word in message for word in words) and "\n" not in message, message
+    assert message.startswith(f"{path}: ") and "\n" not in message, message
+    assert all(word in message for word in words), message
 
 
 def test_weights_of_another_network(tmp_path: Path, asked: list[bool]) -> None:
     save_fcn(trained("vgg16_conv"), tmp_path / "w")
-    one_sentence(tmp_path / "w", "these are weights of vgg16_conv, not of efficientnet_lite0", expected="efficientnet_lite0")
+    words = "these are weights of vgg16_conv, not of efficientnet_lite0"
+    one_sentence(tmp_path / "w", words, expected="efficientnet_lite0")
     assert load_fcn(tmp_path / "w", "vgg16_conv").name == load_fcn(tmp_path / "w").name == "vgg16_conv"
 
 
@@ -123,8 +163,15 @@ def test_a_missing_file(tmp_path: Path) -> None:
     one_sentence(tmp_path, "there are no such weights")   # a folder is no file
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:len(b) // 2], lambda b: b[:5], lambda b: b"", lambda b: b"x" * len(b),
-                                    lambda b: b[:8] + b"[" + b[9:], lambda b: b + b"more"])
+@pytest.mark.parametrize("damage", [
+    lambda content: content[:-1],
+    lambda content: content[:len(content) // 2],
+    lambda content: content[:5],
+    lambda content: b"",
+    lambda content: b"x" * len(content),
+    lambda content: content[:8] + b"[" + content[9:],
+    lambda content: content + b"more",
+])
 def test_a_damaged_file(tmp_path: Path, asked: list[bool], damage: Callable[[bytes], bytes]) -> None:
     save_fcn(trained(), tmp_path / "w")
     (tmp_path / "w").write_bytes(damage((tmp_path / "w").read_bytes()))
@@ -138,13 +185,17 @@ def test_other_weights(tmp_path: Path, metadata: dict[str, str] | None) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    lambda header, weights: header["classes"].append("ant"), lambda header, weights: header["classes"].pop(),
-    lambda header, weights: header.update(width=5), lambda header, weights: weights.pop("head.1.bias"),
+    lambda header, weights: header["classes"].append("ant"),
+    lambda header, weights: header["classes"].pop(),
+    lambda header, weights: header.update(width=5),
+    lambda header, weights: weights.pop("head.1.bias"),
     lambda header, weights: weights.update(more=torch.zeros(1)),
-    lambda header, weights: weights.update({"trunk.body.0.weight": torch.zeros(6, 3, 5, 5)})])
+    lambda header, weights: weights.update({"trunk.body.0.weight": torch.zeros(6, 3, 5, 5)}),
+])
 def test_another_architecture(tmp_path: Path, asked: list[bool], change: Callable) -> None:
     save_fcn(trained(), tmp_path / "w")
-    one_sentence(tampered(tmp_path / "w", change), "another architecture than toy with", "classes", "train it again")
+    path = tampered(tmp_path / "w", change)
+    one_sentence(path, "another architecture than toy with", "classes", "train it again")
 
 
 def test_an_unknown_network(tmp_path: Path) -> None:

@@ -10,22 +10,28 @@ from lib.nets.fcn import fully_convolutional
 from lib.nets.fold import fold_normalisation
 
 
-@pytest.mark.parametrize("name, layer", [("efficientnet_lite0", "blocks.3.1"), ("torchvision_resnet50", "layer2.1")])
+@pytest.mark.parametrize("name, layer", [
+    ("efficientnet_lite0", "blocks.3.1"),
+    ("torchvision_resnet50", "layer2.1"),
+])
 def test_folding_keeps_scores_and_layers(name: str, layer: str) -> None:
     torch.manual_seed(0)
     fcn = fully_convolutional(load_network(name, pretrained=False), ["a", "b"])
     for module in fcn.modules():
         if isinstance(module, nn.BatchNorm2d):   # as after training: nothing is 0 or 1
-            for tensor, (low, high) in ((module.weight, (0.5, 1.5)), (module.bias, (-0.2, 0.2)), (module.running_mean, (-0.2, 0.2)), (module.running_var, (0.5, 2))):
-                tensor.data.uniform_(low, high)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.uniform_(-0.2, 0.2)
+            module.running_mean.data.uniform_(-0.2, 0.2)
+            module.running_var.data.uniform_(0.5, 2)
     image = torch.rand(2, 3, 96, 64)
     with torch.no_grad():
-        scores, layers = copy.deepcopy(fcn).look(image, [layer])
-        folded, again = fold_normalisation(fcn).look(image, [layer])
+        scores, layers = copy.deepcopy(fcn).scores_and_layers(image, [layer])
+        folded, again = fold_normalisation(fcn).scores_and_layers(image, [layer])
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fcn.modules())
-    assert torch.allclose(folded, scores, atol=1e-4 * float(scores.abs().max()))
+    largest = float(scores.abs().max())
+    assert torch.allclose(folded, scores, atol=1e-4 * largest)
     assert torch.allclose(again[layer], layers[layer], atol=1e-4 * float(layers[layer].abs().max()))
-    assert float(scores.abs().max()) > 0 and not torch.allclose(scores[0], scores[1], atol=1e-4 * float(scores.abs().max()))
+    assert largest > 0 and not torch.allclose(scores[0], scores[1], atol=1e-4 * largest)
 
 
 def test_a_norm_that_follows_no_convolution_stays() -> None:

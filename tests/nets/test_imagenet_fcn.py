@@ -1,4 +1,7 @@
-"""A pretrained network's linear layer at every place: its mean over the map is what the network itself says."""
+"""A pretrained network's linear layer at every place.
+
+Its mean over the map is what the network itself says.
+"""
 import pytest
 import torch
 from iam_toys import toy_photo, toy_trunk
@@ -40,8 +43,10 @@ def test_the_mean_of_the_score_maps_is_what_the_network_says(asked: list[str], r
 
 def test_every_place_by_hand(asked: list[str], rgb: Tensor) -> None:
     net = toy_trunk()
-    last, (weight, bias) = net.activations(rgb, ["relu3"])["relu3"], net.classifier
-    assert torch.allclose(imagenet_fcn("toy").score_maps(rgb)[1, :, 2, 5], weight @ last[1, :, 2, 5] + bias, atol=1e-5)
+    last = net.activations(rgb, ["relu3"])["relu3"]
+    weight, bias = net.classifier
+    expected = weight @ last[1, :, 2, 5] + bias
+    assert torch.allclose(imagenet_fcn("toy").score_maps(rgb)[1, :, 2, 5], expected, atol=1e-5)
 
 
 def test_class_scores_are_means_over_peaks(asked: list[str], rgb: Tensor) -> None:
@@ -52,7 +57,8 @@ def test_class_scores_are_means_over_peaks(asked: list[str], rgb: Tensor) -> Non
 
 def test_names_and_nothing_to_train(asked: list[str]) -> None:
     fcn = imagenet_fcn("toy")
-    assert (fcn.name, fcn.classes) == ("toy", CLASSES) and imagenet_fcn("nameless").classes == ("0", "1", "2", "3")
+    assert (fcn.name, fcn.classes) == ("toy", CLASSES)
+    assert imagenet_fcn("nameless").classes == ("0", "1", "2", "3")
     assert not any(p.requires_grad for p in fcn.parameters()) and not any(m.training for m in fcn.modules())
     assert fcn.trunk.body.conv2.weight.is_contiguous(memory_format=torch.channels_last)
 

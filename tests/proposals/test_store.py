@@ -1,4 +1,5 @@
-"""Proposals of whole splits: which files a run writes, that it resumes or starts anew as it should; their quality."""
+"""Proposals of whole splits: which files a run writes, that it resumes or starts anew; their quality."""
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,18 +10,22 @@ from PIL import Image
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.data.writer import writing
-from lib.metrics.bootstrap import draws
-from lib.proposals import segments as finder, store as proposal_store
+from lib.metrics.bootstrap import Chance
+from lib.proposals import segments, store as proposal_store
 from lib.proposals.segments import load_proposals, proposals
 from lib.proposals.store import ProposalQuality, compute, open_proposals, proposal_quality
 
 Run = Callable[..., Path]
 WANTED = {"val": None, "test": 2}
-FILES = {"val/p0.npz", "val/p1.npz", "test/p2.npz", "test/p3.npz", "fingerprint.json"}   # 2 of 3 are the first and the second
+# of three images two are the first and the second
+FILES = {"val/p0.npz", "val/p1.npz", "test/p2.npz", "test/p3.npz", "fingerprint.json"}
 
 
 def toy_dataset(folder: Path, seed: int = 0) -> Dataset:
-    """Five photographs of 60 x 40 pixels: a rectangle (object 2) and a disc (object 5, ringed by void) on a noisy ground; the last is empty."""
+    """Five photographs of 60 x 40 pixels, of a rectangle (object 2) and a disc (object 5, ringed by void).
+
+    The ground is noisy; the last has no object.
+    """
     rng, (y, x) = np.random.default_rng(seed), np.mgrid[:40, :60]
     with writing(folder, "toys", "1", "made by a test", "CC0", ["a"]) as writer:
         for i in range(5):
@@ -30,7 +35,9 @@ def toy_dataset(folder: Path, seed: int = 0) -> Dataset:
             if i == 4:
                 truth[:] = 0
             values = rng.uniform(0, 255, (3, 3)).astype(int)[np.select([truth == 2, truth == 5], [1, 2], 0)]
-            Image.fromarray((values + rng.normal(0, 3, values.shape)).clip(0, 255).astype(np.uint8)).save(writer.path("images", f"p{i}.png"))
+            noisy = values + rng.normal(0, 3, values.shape)
+            photo = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+            photo.save(writer.path("images", f"p{i}.png"))
             writer.mask("instance_masks", f"p{i}", truth)
             writer.sample(f"p{i}", f"images/p{i}.png", "val" if i < 2 else "test", ["a"])
     return Dataset(folder)
@@ -43,8 +50,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a photograph's red channel reaches, in the place of segments; in this process only."""
-    monkeypatch.setattr(proposal_store, "proposals", lambda photo: np.stack([np.asarray(photo)[..., 0] >= level for level in range(0, 250, 25)]))
+    """What a photograph's red channel reaches, in the place of segments; in this process, and so in one."""
+    def levels(photo: Image.Image) -> np.ndarray:
+        red = np.asarray(photo)[..., 0]
+        return np.stack([red >= level for level in range(0, 250, 25)])
+
+    monkeypatch.setattr(proposal_store, "proposals", levels)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
 
 @pytest.fixture
@@ -54,9 +66,8 @@ def real(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
 
 @pytest.fixture
 def run(dataset: Dataset, tmp_path: Path) -> Run:
-    def go(data: Dataset = dataset, wanted: dict[str, int | None] = WANTED, workers: int = 1,
-           code: str = "one") -> Path:
-        compute(data, wanted, tmp_path / "found", {"compute": code}, workers)
+    def go(data: Dataset = dataset, wanted: dict[str, int | None] = WANTED, code: str = "one") -> Path:
+        compute(data, wanted, tmp_path / "found", {"find": code})
         return tmp_path / "found"
 
     return go
@@ -64,11 +75,18 @@ def run(dataset: Dataset, tmp_path: Path) -> Run:
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
     """When each file was written, and what it holds."""
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """What each file holds."""
+    return {name: data for name, (_, data) in contents(folder).items()}
 
 
 def changed(folder: Path, before: dict[str, tuple[int, bytes]]) -> set[str]:
-    return {name for name, (when, _) in contents(folder).items() if name not in before or before[name][0] != when}
+    now = contents(folder)
+    return {name for name, (when, _) in now.items() if name not in before or before[name][0] != when}
 
 
 def test_one_file_for_each_image_that_is_wanted(run: Run, dataset: Dataset) -> None:
@@ -76,26 +94,31 @@ def test_one_file_for_each_image_that_is_wanted(run: Run, dataset: Dataset) -> N
     assert set(contents(folder)) == FILES
     for split, samples in (("val", dataset.split("val")), ("test", dataset.split("test")[:2])):
         for sample in samples:
-            assert np.array_equal(load_proposals(folder / split / f"{sample.id}.npz"), proposal_store.proposals(sample.photo()))
+            masks = load_proposals(folder / split / f"{sample.id}.npz")
+            assert np.array_equal(masks, proposal_store.proposals(sample.photo()))
 
 
-def test_large_photographs_at_the_size_at_which_segments_are_found(real: None, run: Run, monkeypatch: pytest.MonkeyPatch, dataset: Dataset) -> None:
-    """And what comes back at the photograph's own size is what `proposals` finds there."""
-    monkeypatch.setattr(finder, "SIDE", 30)
+def test_large_photographs_are_shrunk_for_segments(real: None, run: Run, dataset: Dataset,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes back at the photograph's own size is what `proposals` finds there."""
+    monkeypatch.setattr(segments, "SEGMENT_SIDE", 30)
     loader = open_proposals(run(wanted={"test": 1}), "test")["p2"]
     assert loader().shape[1:] == (20, 30) and loader().dtype == bool and len(loader()) > 2
     assert np.array_equal(loader((40, 60)), proposals(dataset.split("test")[0].photo()))
-    assert loader((13, 17)).shape == (len(loader()), 13, 17) and np.array_equal(loader((20, 30)), loader())
+    assert loader((13, 17)).shape == (len(loader()), 13, 17)
+    assert np.array_equal(loader((20, 30)), loader())
 
 
-def test_two_processes_find_the_same_and_name_an_image_that_cannot_be_decoded(real: None, tmp_path: Path) -> None:
+def test_two_processes_find_the_same_and_name_a_damaged_image(real: None, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     data, folder = toy_dataset(tmp_path / "toys"), tmp_path / "found"
-    compute(data, {"val": None}, folder, {}, workers=1)
+    compute(data, {"val": None}, folder, {})
     alone = contents(folder)
     (folder / "val" / "p0.npz").unlink()
     (tmp_path / "toys" / "images" / "p2.png").write_bytes(b"no image")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with pytest.raises(Problem, match="p2.png: cannot be decoded"):
-        compute(data, {"val": None, "test": 1}, folder, {}, workers=2)
+        compute(data, {"val": None, "test": 1}, folder, {})
     assert set(contents(folder)) == set(alone) and changed(folder, alone) == {"val/p0.npz"}
     assert contents(folder)["val/p0.npz"][1] == alone["val/p0.npz"][1]
 
@@ -117,9 +140,11 @@ def test_only_what_is_missing_or_damaged_is_found_again(damage: str, run: Run) -
         np.savez(path, something=np.zeros(3))
     else:
         data[len(data) // 3] ^= 4
-        path.write_bytes({"cut off": bytes(data[:200]), "other bytes": b"PK half a file", "one bit": bytes(data)}[damage])
+        damaged = {"cut off": bytes(data[:200]), "other bytes": b"PK half a file", "one bit": bytes(data)}
+        path.write_bytes(damaged[damage])
     run()
-    assert changed(folder, before) == {"test/p3.npz"} and contents(folder)["test/p3.npz"][1] == before["test/p3.npz"][1]
+    assert changed(folder, before) == {"test/p3.npz"}
+    assert contents(folder)["test/p3.npz"][1] == before["test/p3.npz"][1]
 
 
 class Killed(BaseException):
@@ -127,12 +152,14 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("after", [0, 3])
-def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run()
-    whole = {name: data for name, (_, data) in contents(folder).items()}
+    whole = stored(folder)
     for path in folder.rglob("*.npz"):
         path.unlink()
-    written, save = [], np.savez_compressed
+    written: list[Path] = []
+    save = np.savez_compressed
 
     def dying(path: Path, **arrays: np.ndarray) -> None:
         if len(written) == after:
@@ -150,7 +177,7 @@ def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: R
     (folder / "val" / ".part-1-p0.npz").write_bytes(b"PK")   # where a process had no time to tidy up
     assert after == 0 or set(open_proposals(folder, "val")) == {"p0", "p1"}
     run()
-    assert changed(folder, left) == set(whole) - set(left) and {name: data for name, (_, data) in contents(folder).items()} == whole
+    assert changed(folder, left) == set(whole) - set(left) and stored(folder) == whole
 
 
 def test_more_and_fewer_images(run: Run) -> None:
@@ -163,17 +190,23 @@ def test_more_and_fewer_images(run: Run) -> None:
 
 
 @pytest.mark.parametrize("what", ["code", "constants", "data", "fingerprint"])
-def test_other_code_constants_or_data_start_anew(what: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_constants_or_data_start_anew(what: str, run: Run, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(folder := run())
+    other: dict[str, object] = {}
+    if what == "code":
+        other["code"] = "two"
+    if what == "data":
+        other["data"] = toy_dataset(tmp_path / "other", seed=1)
     if what == "constants":
-        monkeypatch.setattr(finder, "SAME", 0.8)
+        monkeypatch.setattr(segments, "SAME", 0.8)
     if what == "fingerprint":
         (folder / "fingerprint.json").write_text("{half")
-    other = {"data": {"data": toy_dataset(tmp_path / "other", seed=1)}, "code": {"code": "two"}}
-    run(**other.get(what, {}))
+    run(**other)
     assert changed(folder, before) == FILES
     same = {name for name in FILES if contents(folder)[name][1] == before[name][1]}
-    assert same == {"code": FILES - {"fingerprint.json"}, "constants": FILES - {"fingerprint.json"}, "fingerprint": FILES}.get(what, set())
+    found_again = FILES - {"fingerprint.json"}
+    assert same == {"code": found_again, "constants": found_again, "fingerprint": FILES}.get(what, set())
 
 
 def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
@@ -191,7 +224,7 @@ def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
 # quality
 
 def test_quality_by_hand(dataset: Dataset) -> None:
-    """One proposal is object 2, all void besides; another half of object 5. Of the empty image no object counts."""
+    """One proposal is object 2, all void besides; another half of object 5. The empty image has no object."""
     samples = [dataset.split("val")[0], dataset.split("test")[2]]
     truth = samples[0].mask("instance_masks")
     half = truth == 5
@@ -199,10 +232,12 @@ def test_quality_by_hand(dataset: Dataset) -> None:
     masks = np.stack([np.isin(truth, (2, 255)), half, np.zeros_like(half)])
     found = proposal_quality(samples, {"p0": lambda shape: masks, "p4": lambda shape: masks[:1]})
     share = (half.sum() / (truth == 5).sum()).item()
-    assert [best.tolist() for best in found.overlaps] == [[1.0, share], []] and found.proposals.tolist() == [3, 1]
-    scores = found.scores(draws(2, 3, 0)[:1])
+    assert [best.tolist() for best in found.overlaps] == [[1.0, share], []]
+    assert found.proposals.tolist() == [3, 1]
+    scores = found.scores(Chance(3, 0.95, 0).draws(2)[:1])
     assert {name: round(value.item(), 9) for name, value in scores.items()} == {
-        "recall50": 50 if share < 0.5 else 100, "recall70": 50, "abo": round(50 + 50 * share, 9), "proposals": 2}
+        "recall50": 50 if share < 0.5 else 100, "recall70": 50, "abo": round(50 + 50 * share, 9),
+        "proposals": 2}
 
 
 def test_quality_under_weights() -> None:
@@ -216,14 +251,24 @@ def test_quality_under_weights() -> None:
     assert np.allclose(scores["proposals"], [25, 10])
 
 
+def best_overlap(masks: np.ndarray, truth: np.ndarray, number: int) -> float:
+    """Of any mask with one object; void does not count."""
+    overlaps = []
+    for mask in masks:
+        either = (mask | (truth == number)) & (truth != 255)
+        overlaps.append((mask & (truth == number)).sum() / either.sum())
+    return max(overlaps)
+
+
 def test_quality_at_the_truths_size(run: Run, dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Proposals found at 30 x 20, each of their pixels four of the truth's."""
-    monkeypatch.setattr(finder, "SIDE", 30)
+    monkeypatch.setattr(segments, "SEGMENT_SIDE", 30)
     samples, folder = dataset.split("val"), run()
     found = proposal_quality(samples, open_proposals(folder, "val"))
     for sample, best in zip(samples, found.overlaps, strict=True):
-        masks, truth = load_proposals(folder / "val" / f"{sample.id}.npz").repeat(2, 1).repeat(2, 2), sample.mask("instance_masks")
-        expected = [max((mask & (truth == i)).sum() / ((mask | (truth == i)) & (truth != 255)).sum() for mask in masks) for i in (2, 5)]
+        masks = load_proposals(folder / "val" / f"{sample.id}.npz").repeat(2, 1).repeat(2, 2)
+        truth = sample.mask("instance_masks")
+        expected = [best_overlap(masks, truth, number) for number in (2, 5)]
         assert np.allclose(best, expected) and min(expected) > 0.05
 
 

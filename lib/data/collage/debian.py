@@ -20,16 +20,21 @@ from lib.base.files import whole_file
 from lib.base.problem import Problem
 
 MAGIC = b"!<arch>\n"
-OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {"": lambda raw: raw, ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
-DAMAGE = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    "": lambda raw: raw, ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+DAMAGE: tuple[type[Exception], ...] = (
+    EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+HEADER = 60   # bytes before each member of an ar archive
 
 
-def fetch_package(name: str, cache: Path, given: Path | None = None) -> Path:
-    """`cache/<name>.deb`, whole: from `given` (a .deb file or a folder of them; else what the environment variable
-    DEBS lists), from an earlier call, or from `apt-get download`, which needs no root."""
+def fetch_package(name: str, cache: Path) -> Path:
+    """Have a package in the cache, whole, and return its file `cache/<name>.deb`.
+
+    It comes from what the environment variable DEBS lists (.deb files and folders of them), from an earlier
+    call, or from `apt-get download`, which needs no root.
+    """
     target = Path(cache) / f"{name}.deb"
-    places = [Path(given)] if given else [Path(part) for part in os.environ.get("DEBS", "").split(os.pathsep) if part]
-    source = Path(given) if given and Path(given).is_file() else _given(name, places)
+    source = _given(name)
     if source:
         if not (target.exists() and filecmp.cmp(source, target, shallow=False)):
             _store(name, source, target)
@@ -40,12 +45,15 @@ def fetch_package(name: str, cache: Path, given: Path | None = None) -> Path:
 
 
 def package_version(deb: Path) -> str:
-    """The version a package file says it has."""
+    """Version that a package file says it has."""
     return _field(deb, "Version")
 
 
 def unpack(deb: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Lay the regular files for which `wanted("usr/share/...")` holds below `folder`; all of them or, from a damaged package, none."""
+    """Lay the regular files for which `wanted("usr/share/...")` holds below `folder`.
+
+    From a damaged package none is laid.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
         paths = []
@@ -61,39 +69,47 @@ def _place(path: Path) -> Path:
     return path
 
 
-def _given(name: str, places: list[Path]) -> Path | None:
-    """The one file of a package among files and folders of files, by name."""
+def _given(name: str) -> Path | None:
+    """File of a package, by its name, among the files and folders of files that DEBS lists."""
+    places = [Path(place) for place in os.environ.get("DEBS", "").split(os.pathsep) if place]
     for place in places:
         if not place.exists():
-            raise Problem(f"{place}: there is no such file or folder; DEBS names .deb files or folders that hold them.")
-    files = [file for place in places for file in (sorted(place.glob("*.deb")) if place.is_dir() else [place])]
-    found = [file for file in files if file.name.removesuffix(".deb").split("_")[0] == name]
-    if len(found) > 1:
-        raise Problem(f"{found[0]} and {found[1].name}: both are the package {name}; leave only one of them.")
-    return found[0] if found else None
+            raise Problem(f"{place}: there is no such file or folder; "
+                          "DEBS names .deb files or folders that hold them.")
+    files: list[Path] = []
+    for place in places:
+        files += sorted(place.glob("*.deb")) if place.is_dir() else [place]
+    of_package = [file for file in files if file.name.removesuffix(".deb").split("_")[0] == name]
+    if len(of_package) > 1:
+        first, second = of_package[:2]
+        raise Problem(f"{first} and {second.name}: both are the package {name}; leave only one of them.")
+    return of_package[0] if of_package else None
 
 
 def _store(name: str, source: Path, target: Path) -> None:
     """Copy a package into the cache, once it is seen to be that package and not truncated."""
-    if (package := _field(source, "Package")) != name:
+    package = _field(source, "Package")
+    if package != name:
         raise Problem(f"{source}: this is the package {package}, not {name}; give the right file.")
     with whole_file(target) as part:
         shutil.copyfile(source, part)
 
 
 def _download(name: str, folder: Path, private: Path) -> Path:
-    """Have apt-get download into `folder`; where the machine's package lists do not do, with lists of its own in `private`."""
+    """Have apt-get download into `folder`; its lists lie in `private` where the machine's do not do."""
     if not shutil.which("apt-get"):
         raise Problem(f"{name}: this Debian package is needed and there is no apt-get here; "
                       "download its .deb file from Debian and name the folder it lies in, as in DEBS=folder.")
     failure = _apt_get(["download", name], folder)
     if failure:
         options = _private_lists(private.resolve())
-        failure = _apt_get([*options, "update"], folder) or _apt_get([*options, "download", name], folder)
+        failure = _apt_get([*options, "update"], folder)
+        failure = failure or _apt_get([*options, "download", name], folder)
     files = list(folder.glob("*.deb"))
     if failure or len(files) != 1:
-        raise Problem(f"{name}: apt-get could not download this Debian package ({failure or 'it left no file'}); "
-                      "repeat with a network, or get its .deb file and name the folder it lies in, as in DEBS=folder.")
+        reason = failure or "it left no file"
+        raise Problem(f"{name}: apt-get could not download this Debian package ({reason}); repeat with "
+                      "a network, or get its .deb file and name the folder it lies in, as in DEBS=folder.")
     return files[0]
 
 
@@ -101,19 +117,24 @@ def _private_lists(private: Path) -> list[str]:
     """Options that keep apt-get away from the system's lists, cache and locks."""
     (private / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     (private / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    options = [f"Dir::State::Lists={private / 'lists'}", f"Dir::Cache={private / 'cache'}"]
+    words = ["-o", f"Dir::State::Lists={private / 'lists'}", "-o", f"Dir::Cache={private / 'cache'}"]
     if os.geteuid() == 0:
-        options.append("APT::Sandbox::User=root")   # its download user could not enter a private folder
-    return [word for option in options for word in ("-o", option)]
+        words += ["-o", "APT::Sandbox::User=root"]   # its download user could not enter a private folder
+    return words
 
 
 def _apt_get(words: list[str], folder: Path) -> str:
     """Run apt-get in `folder`, its progress shown on a terminal; its first complaint, or "" after success."""
     output = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
-    run = subprocess.run(["apt-get", *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE,
-                         text=True, errors="replace", env={**os.environ, "LC_ALL": "C"})
-    lines = [line.removeprefix("E: ") for line in run.stderr.splitlines() if line.startswith("E: ")]
-    return (lines or [f"exit status {run.returncode}"])[0].rstrip(".") if run.returncode else ""
+    run = subprocess.run(["apt-get", *words], cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
+                         stderr=subprocess.PIPE, text=True, errors="replace",
+                         env={**os.environ, "LC_ALL": "C"})
+    if not run.returncode:
+        return ""
+    complaints = [line for line in run.stderr.splitlines() if line.startswith("E: ")]
+    if not complaints:
+        return f"exit status {run.returncode}"
+    return complaints[0].removeprefix("E: ").rstrip(".")
 
 
 def _field(deb: Path, key: str) -> str:
@@ -126,15 +147,19 @@ def _field(deb: Path, key: str) -> str:
 
 
 def _files(deb: Path, part: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """(path, content) of the wanted regular files in a package's "data" or "control" archive.
+    """Path and content of the wanted regular files in a package's "data" or "control" archive.
 
-    Written out by hand since tarfile's extraction filters are absent from Debian 12's Python 3.11.2: nothing but regular files,
-    no path that leaves the folder."""
+    Written out by hand since tarfile's extraction filters are absent from Debian 12's Python 3.11.2:
+    nothing but regular files, no path that leaves the folder.
+    """
     try:
         with _archive(deb, part) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
-                    if member.isreg() and wanted(path := _inside(deb, member.name)):
+                    if not member.isreg():
+                        continue
+                    path = _inside(deb, member.name)
+                    if wanted(path):
                         yield path, archive.extractfile(member).read()
             while stream.read(1 << 20):   # the checksum comes last
                 pass
@@ -145,13 +170,14 @@ def _files(deb: Path, part: str, wanted: Callable[[str], bool]) -> Iterator[tupl
 def _inside(deb: Path, name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise Problem(f"{deb}: its file {name} would lie outside the folder it is unpacked in; get the package from Debian.")
+        raise Problem(f"{deb}: its file {name} would lie outside the folder it is unpacked in; "
+                      "get the package from Debian.")
     return str(path)
 
 
 @contextlib.contextmanager
 def _archive(deb: Path, part: str) -> Iterator[IO[bytes]]:
-    """The decompressed data.tar or control.tar of a package."""
+    """Open the data.tar or control.tar of a package, decompressed."""
     members = _members(deb)
     name = next((name for name in members if name.startswith(f"{part}.tar")), None)
     if name is None:
@@ -168,37 +194,49 @@ def _archive(deb: Path, part: str) -> Iterator[IO[bytes]]:
         with OPENERS[ending](raw) as stream:
             yield stream
     else:
-        raise Problem(f"{deb}: its {name} is compressed in an unknown way; give the package as Debian builds it.")
+        raise Problem(f"{deb}: its {name} is compressed in an unknown way; "
+                      "give the package as Debian builds it.")
 
 
 @contextlib.contextmanager
 def _through_dpkg(deb: Path, part: str) -> Iterator[IO[bytes]]:
-    """Zstandard, as Ubuntu compresses, is not in Python before 3.14."""
+    """Decompress by dpkg-deb: Zstandard, as Ubuntu compresses, is not in Python before 3.14."""
     if not shutil.which("dpkg-deb"):
-        raise Problem(f"{deb}: it is compressed with zstd, which needs dpkg-deb, and there is none here; give the package as Debian builds it.")
+        raise Problem(f"{deb}: it is compressed with zstd, which needs dpkg-deb, and there is none here; "
+                      "give the package as Debian builds it.")
     option = {"data": "--fsys-tarfile", "control": "--ctrl-tarfile"}[part]
-    with subprocess.Popen(["dpkg-deb", option, str(deb)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+    command = ["dpkg-deb", option, str(deb)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         yield run.stdout
         if run.wait():
             raise tarfile.ReadError("dpkg-deb cannot read it")
 
 
 def _members(deb: Path) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of the members of an ar archive, which must be complete."""
+    """Offset and size of the members of an ar archive, by name; the archive must be complete."""
     members = {}
     try:
         with open(deb, "rb") as file:
             end = os.fstat(file.fileno()).st_size
             if file.read(len(MAGIC)) != MAGIC:
                 raise Problem(f"{deb}: this is no Debian package file; get it again.")
-            while header := file.read(60):
-                if len(header) < 60 or header[58:] != b"`\n" or not header[48:58].strip().isdigit():
-                    raise Problem(f"{deb}: the package is damaged or cut off; get it again.")
-                size, offset = int(header[48:58]), file.tell()
-                if offset + size > end:
-                    raise Problem(f"{deb}: the package is cut off, {offset + size - end:,} bytes are missing; get it again.")
-                members[header[:16].decode("latin-1").rstrip(" /")] = (offset, size)
+            while header := file.read(HEADER):
+                name, size = _read_header(deb, header)
+                offset = file.tell()
+                missing = offset + size - end
+                if missing > 0:
+                    raise Problem(f"{deb}: the package is cut off, {missing:,} bytes are missing; "
+                                  "get it again.")
+                members[name] = (offset, size)
                 file.seek(offset + size + size % 2)
     except (FileNotFoundError, IsADirectoryError):
         raise Problem(f"{deb}: there is no such package file.") from None
     return members
+
+
+def _read_header(deb: Path, header: bytes) -> tuple[str, int]:
+    """Name and size of a member of an ar archive."""
+    is_whole = len(header) == HEADER and header.endswith(b"`\n")
+    if not is_whole or not header[48:58].strip().isdigit():
+        raise Problem(f"{deb}: the package is damaged or cut off; get it again.")
+    return header[:16].decode("latin-1").rstrip(" /"), int(header[48:58])

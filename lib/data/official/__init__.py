@@ -1,5 +1,6 @@
-"""Datasets as their authors distribute them, converted to dataset folders; each importer's module says how."""
-from collections.abc import Callable
+"""Data sets as their authors distribute them, made dataset folders; each importer's module says how."""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -7,22 +8,55 @@ from lib.base.problem import Problem, nearest
 from lib.data.official import cub, ilsvrc, pascal_s, saliency, voc
 from lib.data.official.common import Layout
 
-OFFICIAL: dict[str, Callable[..., None]] = {
-    "voc2012": voc.import_voc, "cub": cub.import_cub, "ilsvrc": ilsvrc.import_ilsvrc, "pascal_s": pascal_s.import_pascal_s,
-    **{name: partial(saliency.import_saliency, name=name) for name in saliency.TITLES}}
-LAYOUTS: dict[str, Layout] = {
-    "voc2012": voc.LAYOUT, "cub": cub.LAYOUT, "ilsvrc": ilsvrc.LAYOUT, "pascal_s": pascal_s.LAYOUT, **saliency.LAYOUTS}
-WHERE: dict[str, str] = {name: layout.where for name, layout in LAYOUTS.items()}   # which folder is expected, and who gives it out
+
+@dataclass(frozen=True)
+class Official:
+    """One data set: the folder that is expected, how it is found and converted, and its importer's options.
+
+    layout   which folder is expected, and who gives it out
+    find     (source, **options) -> top of the data set, once what the options ask for is there, too
+    convert  (source, folder, **options) -> nothing; writes the dataset folder
+    options  type of each option by its name in params.yaml; a str names a folder
+    """
+    layout: Layout
+    find: Callable[..., Path]
+    convert: Callable[..., None]
+    options: Mapping[str, type] = field(default_factory=dict)
 
 
-def find_official(name: str, source: Path) -> Path:
-    """The top of a distributed dataset inside `source`; an unknown name or a missing folder is one sentence. Costs nothing."""
+def _without_options(layout: Layout, convert: Callable[..., None]) -> Official:
+    return Official(layout, layout.find, convert)
+
+
+OFFICIAL: dict[str, Official] = {
+    "voc2012": Official(voc.LAYOUT, voc.find_voc, voc.import_voc, {"sbd": str}),
+    "cub": _without_options(cub.LAYOUT, cub.import_cub),
+    "ilsvrc": Official(ilsvrc.LAYOUT, ilsvrc.find_ilsvrc, ilsvrc.import_ilsvrc, {"train": bool}),
+    "pascal_s": _without_options(pascal_s.LAYOUT, pascal_s.import_pascal_s),
+}
+for _name, _layout in saliency.LAYOUTS.items():
+    OFFICIAL[_name] = _without_options(_layout, partial(saliency.import_saliency, name=_name))
+
+
+def options_of(name: str) -> dict[str, type]:
+    """Options of a data set in params.yaml, by name with their type: `source`, and its importer's own."""
+    return {"source": str, **OFFICIAL[name].options}
+
+
+def find_official(name: str, source: Path, **options: object) -> Path:
+    """Find the top of a distributed data set inside `source`, without reading it.
+
+    An unknown name, or a folder that lacks what the importer and its options need, is one sentence.
+    """
     if name not in OFFICIAL:
         raise Problem(f'"{name}" is not an official dataset{nearest(name, OFFICIAL)}')
-    return LAYOUTS[name].find(Path(source))
+    return OFFICIAL[name].find(Path(source), **options)
 
 
 def import_official(name: str, source: Path, folder: Path, **options: object) -> None:
-    """Convert the dataset `name` from `source`, where it was unpacked, to the dataset folder `folder`."""
-    find_official(name, source)
-    OFFICIAL[name](Path(source), Path(folder), **options)
+    """Convert the data set `name` from `source`, where it was unpacked, to the dataset folder `folder`.
+
+    `options` are the importer's own, see `options_of`; folders among them as paths.
+    """
+    find_official(name, source, **options)
+    OFFICIAL[name].convert(Path(source), Path(folder), **options)

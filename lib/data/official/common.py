@@ -1,4 +1,4 @@
-"""What the importers share: finding the distributed folder, placing images, boxes and grey masks, setting `val` aside."""
+"""Steps that importers share: finding the folder, placing images, boxes and masks, setting `val` aside."""
 import hashlib
 import os
 import shutil
@@ -15,7 +15,7 @@ from lib.data.dataset import Box
 from lib.data.images import open_image
 from lib.data.writer import DatasetWriter
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")
 ORIENTATION = 0x0112   # the EXIF tag
 Corners = tuple[float, float, float, float]
 
@@ -28,15 +28,20 @@ class Layout:
     needed: tuple[str, ...] = ()
 
     def find(self, source: Path) -> Path:
-        """The top of the dataset inside `source`, or one sentence that says which folder is expected."""
+        """Find the top of the dataset inside `source`, or say in one sentence which folder is expected."""
         source = Path(source)
         if not source.is_dir():
             raise Problem(f"{source}: there is no such folder; expected {self.where}.")
-        lacks = {top: [n for n in self.needed if not (source / top / n).exists()] for top in self.tops}
-        best = min(lacks, key=lambda top: len(lacks[top]))
-        if lacks[best]:
-            raise Problem(f"{source / best}: lacks {lacks[best][0]}; expected {self.where}.")
-        return source / best
+        tops = [source / top for top in self.tops]
+        best = min(tops, key=lambda top: len(self.lacking(top)))
+        lacking = self.lacking(best)
+        if lacking:
+            raise Problem(f"{best}: lacks {lacking[0]}; expected {self.where}.")
+        return best
+
+    def lacking(self, top: Path) -> list[str]:
+        """List what is needed and does not lie in `top`."""
+        return [name for name in self.needed if not (top / name).exists()]
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,15 @@ class Truth:
 
 
 def set_aside(id: str, of: int = 10) -> bool:
-    """Whether an image changes its split, mostly from `train` to `val`: one in `of`, by the SHA-256 of its id, whatever else is there."""
+    """Whether an image changes its split, mostly from `train` to `val`.
+
+    One in `of` does, by the SHA-256 of its id, whatever other images are there.
+    """
     return int(hashlib.sha256(id.encode()).hexdigest(), 16) % of == 0
 
 
 def read_table(path: Path, columns: int | None = None) -> list[list[str]]:
-    """The words of every line that is not blank; with `columns`, every line must have that many."""
+    """Words of every line that is not blank; with `columns`, every line must have that many."""
     try:
         rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except FileNotFoundError:
@@ -62,7 +70,8 @@ def read_table(path: Path, columns: int | None = None) -> list[list[str]]:
         raise Problem(f"{path}: damaged, it is not text; unpack the dataset again.") from None
     for number, row in enumerate(rows, 1):
         if columns and len(row) != columns:
-            raise Problem(f"{path}: entry {number} has {len(row)} words, expected {columns}; unpack the dataset again.")
+            raise Problem(f"{path}: entry {number} has {len(row)} words, expected {columns}; "
+                          "unpack the dataset again.")
     return rows
 
 
@@ -74,7 +83,7 @@ def require_files(paths: Iterable[Path], listed: Path | str) -> None:
 
 
 def header(path: Path) -> tuple[tuple[int, int], str, int]:
-    """Stored (width, height), mode and EXIF orientation of an image, without decoding it."""
+    """Stored width and height, mode and EXIF orientation of an image, without decoding it."""
     try:
         with Image.open(path) as image:
             return image.size, image.mode, image.getexif().get(ORIENTATION, 1)
@@ -85,9 +94,10 @@ def header(path: Path) -> tuple[tuple[int, int], str, int]:
 
 
 def link(source: Path, target: Path) -> None:
-    """Hard-link, so that the disk holds the file once; copy where that is not possible (another disk, another owner)."""
+    """Hard-link, so that the disk holds the file once; copy where that cannot be (another disk or owner)."""
     if target.exists():
-        raise Problem(f"{source}: another image of this dataset has the same name; rename or remove one of them.")
+        raise Problem(f"{source}: another image of this dataset has the same name; "
+                      "rename or remove one of them.")
     try:
         os.link(source.resolve(), target)
     except OSError:
@@ -97,7 +107,8 @@ def link(source: Path, target: Path) -> None:
 def place_image(writer: DatasetWriter, source: Path, id: str) -> tuple[str, tuple[int, int]]:
     """Put a photograph under images/; returns its name for `samples.csv` and its (width, height).
 
-    Truth is given in stored pixels: a photograph that asks viewers to turn it is copied without its EXIF block.
+    Truth is given in stored pixels: a photograph that asks viewers to turn it is copied without its EXIF
+    block.
     """
     size, _, orientation = header(source)
     target = writer.path("images", id + source.suffix)
@@ -110,10 +121,14 @@ def place_image(writer: DatasetWriter, source: Path, id: str) -> tuple[str, tupl
 
 
 def without_exif(jpeg: bytes) -> bytes:
-    """A JPEG file less its APP1 segments (EXIF and XMP, which can both turn it); the coded pixels stay. Other files stay as they are."""
+    """Remove the APP1 segments (EXIF and XMP, which can both turn it) of a JPEG file; its coded pixels stay.
+
+    Other files stay as they are.
+    """
     if not jpeg.startswith(b"\xff\xd8"):
         return jpeg
-    kept, at = [jpeg[:2]], 2
+    kept = [jpeg[:2]]
+    at = 2
     while jpeg[at:at + 1] == b"\xff" and jpeg[at + 1] != 0xDA:   # up to the start of the scan
         end = at + 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
         if jpeg[at + 1] != 0xE1:
@@ -123,10 +138,11 @@ def without_exif(jpeg: bytes) -> bytes:
 
 
 def check_size(mask: Path, size: tuple[int, int]) -> None:
-    """A mask has its image's size, else one sentence names it."""
-    found, _, _ = header(mask)
-    if found != size:
-        raise Problem(f"{mask}: the mask is {found[0]}x{found[1]}, its image is {size[0]}x{size[1]}; they must be equal.")
+    """Refuse a mask that has not its image's size."""
+    (width, height), _, _ = header(mask)
+    if (width, height) != size:
+        raise Problem(f"{mask}: the mask is {width}x{height}, its image is {size[0]}x{size[1]}; "
+                      "they must be equal.")
 
 
 def place_mask(writer: DatasetWriter, kind: str, source: Path, id: str, size: tuple[int, int]) -> None:
@@ -134,26 +150,35 @@ def place_mask(writer: DatasetWriter, kind: str, source: Path, id: str, size: tu
     check_size(source, size)
     mode = header(source)[1]
     if mode not in ("P", "L"):
-        raise Problem(f"{source}: a mask must be a palette or grey image, this one is {mode}; take the file as distributed.")
+        raise Problem(f"{source}: a mask must be a palette or grey image, this one is {mode}; "
+                      "take the file as distributed.")
     link(source, writer.path(kind, f"{id}.png"))
 
 
 def read_grey(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """A saliency mask of any mode as grey values 0..255, `(H, W)` uint8; alpha is ignored, masks of 0 and 1 are stretched."""
+    """Read a saliency mask of any mode as grey values 0..255, `(H, W)` uint8.
+
+    Alpha is ignored; masks of 0 and 1 are stretched.
+    """
     check_size(path, size)
     image = open_image(path)
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-        raise Problem(f"{path}: a saliency mask must have 8 bits a channel, this one is {image.mode}; convert it to grey first.")
+        raise Problem(f"{path}: a saliency mask must have 8 bits a channel, this one is {image.mode}; "
+                      "convert it to grey first.")
     grey = np.array(image.convert("L"), dtype=np.uint8)
-    return grey * np.uint8(255) if grey.max() == 1 else grey
+    if grey.max() == 1:
+        return grey * np.uint8(255)
+    return grey
 
 
 def read_truth(path: Path) -> tuple[tuple[int, int] | None, list[Truth]]:
-    """The annotated (width, height), where stated, and the objects of a VOC-style XML file."""
+    """Annotated width and height, where stated, and the objects of a VOC-style XML file."""
     try:
         root = ElementTree.parse(path).getroot()
-        size = (int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0")))
-        return (size if min(size) > 0 else None), [_truth(entry) for entry in root.findall("object")]
+        width = int(root.findtext("size/width", "0"))
+        height = int(root.findtext("size/height", "0"))
+        size = (width, height) if min(width, height) > 0 else None
+        return size, [_truth(entry) for entry in root.findall("object")]
     except FileNotFoundError:
         raise Problem(f"{path}: missing; unpack the annotations again.") from None
     except (ElementTree.ParseError, ValueError, TypeError, AttributeError) as error:
@@ -161,12 +186,15 @@ def read_truth(path: Path) -> tuple[tuple[int, int] | None, list[Truth]]:
 
 
 def _truth(entry: ElementTree.Element) -> Truth:
-    corners = tuple(float(entry.find("bndbox").findtext(k)) for k in ("xmin", "ymin", "xmax", "ymax"))
-    return Truth(entry.find("name").text.strip(), corners, entry.findtext("difficult", "0").strip() == "1")
+    bounds = entry.find("bndbox")
+    corners = tuple(float(bounds.findtext(side)) for side in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = entry.findtext("difficult", "0").strip() == "1"
+    return Truth(entry.find("name").text.strip(), corners, difficult)
 
 
 def half_open(name: str, edges: Corners, size: tuple[int, int]) -> Box | None:
-    """Half-open edges rounded to pixels and cut at the image's border; None if nothing is left."""
-    xmin, ymin, xmax, ymax = (int(np.floor(e + 0.5)) for e in edges)
+    """Round half-open edges to pixels and cut them at the image's border; None if nothing is left."""
+    xmin, ymin, xmax, ymax = (int(np.floor(edge + 0.5)) for edge in edges)
     box = Box(name, max(xmin, 0), max(ymin, 0), min(xmax, size[0]), min(ymax, size[1]))
-    return box if box.xmin < box.xmax and box.ymin < box.ymax else None
+    is_empty = box.xmin >= box.xmax or box.ymin >= box.ymax
+    return None if is_empty else box

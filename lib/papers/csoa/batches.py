@@ -1,5 +1,9 @@
-"""Photographs of single objects as squares: what CSoA trains on."""
+"""Photographs of single objects as squares, and mini-batches of few classes with several images each.
+
+A loss over pairs of images needs such batches (CSoA, section 4.1).
+"""
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +15,10 @@ from torch import Tensor
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
+
+# split -> what CSoA does with it
+SPLITS = {"train": "learns from", "val": "chooses its threshold on", "test": "is scored on"}
+MOST_KEPT = 4 * 2 ** 30   # bytes of decoded photographs that are kept in memory
 
 
 @dataclass(frozen=True)
@@ -26,49 +34,86 @@ class SingleObjects:
 
 
 def single_objects(dataset: Dataset, least: int) -> SingleObjects:
-    """Images with one label and, where the dataset says so (`single_object`), one object; classes with fewer than `least` of them in
-    the training split are left out everywhere."""
-    found = {split: [s for s in dataset.split(split) if len(s.labels) == 1 and s.extra.get("single_object", "1") == "1"]
-             for split in ("train", "val", "test")}
-    images = {name: sum(s.labels == (name,) for s in found["train"]) for name in dataset.classes}
-    kept = tuple(name for name in dataset.classes if images[name] >= least)
+    """Images of a single object, by split, of the classes that have at least `least` of them to train on.
+
+    Rarer classes are left out everywhere. A data set without images for one of the splits is refused.
+    """
+    single = {split: [] for split in SPLITS}
+    for sample in dataset.samples:
+        if sample.split in single and shows_single_object(sample):
+            single[sample.split].append(sample)
+    _check_splits(dataset, single)
+
+    counts = Counter(sample.labels[0] for sample in single["train"])
+    kept = tuple(name for name in dataset.classes if counts[name] >= least)
+    dropped = tuple(name for name in dataset.classes if name not in kept)
     if len(kept) < 2:
-        raise Problem(f"{dataset.folder}: fewer than two classes have {least} training images of a single object; take another data set.")
-    return SingleObjects(kept, tuple(name for name in dataset.classes if name not in kept),
-                         {split: [s for s in samples if s.labels[0] in kept] for split, samples in found.items()})
+        raise Problem(f"{dataset.folder}: fewer than two classes have {least} training images "
+                      "of a single object; take another data set.")
+    for split, samples in single.items():
+        single[split] = [sample for sample in samples if sample.labels[0] in kept]
+    _check_splits(dataset, single)
+    return SingleObjects(kept, dropped, single)
+
+
+def shows_single_object(sample: Sample) -> bool:
+    """Whether an image has one label and, where the data set says so (`single_object`), one object."""
+    return len(sample.labels) == 1 and sample.extra.get("single_object", "1") == "1"
+
+
+def _check_splits(dataset: Dataset, single: dict[str, list[Sample]]) -> None:
+    for split, purpose in SPLITS.items():
+        if not single[split]:
+            raise Problem(f'{dataset.folder}: no image of a single object in split "{split}", which CSoA '
+                          f"{purpose}; let the data set's options in params.yaml name such images, "
+                          "or leave it out of csoa_train.")
+
+
+def squeezed(photo: Image.Image, side: int) -> Tensor:
+    """A photograph as a square RGB `(3, side, side)` uint8: both sides get the same length, as in CAM."""
+    small = photo.resize((side, side), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
+
+
+def stacked(squares: Sequence[Tensor]) -> Tensor:
+    """Squares uint8 as one batch `(B, 3, side, side)` in 0..1."""
+    return torch.stack(list(squares)).float().div(255)
 
 
 class Squares:
-    """Photographs as squares RGB `(3, side, side)` uint8, both sides scaled to the same length, as CAM does; decoded once as long as
-    they fit into `limit` bytes."""
+    """The photographs of samples as squares, decoded once as long as they fit into memory (`MOST_KEPT`)."""
 
-    def __init__(self, side: int, limit: int = 4 * 2 ** 30) -> None:
-        self.side, self.room = side, limit // (3 * side * side)
+    def __init__(self, side: int) -> None:
+        self.side = side
+        self.room = MOST_KEPT // (3 * side * side)
         self.kept: dict[str, Tensor] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
         self.workers = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
 
-    def of(self, samples: Sequence[Sample]) -> list[Tensor]:
+    def decoded(self, samples: Sequence[Sample]) -> list[Tensor]:
+        """One square `(3, side, side)` uint8 a sample."""
         missing = [sample for sample in samples if sample.id not in self.kept]
-        fresh = dict(zip((sample.id for sample in missing), self.workers.map(self._decoded, missing)))
-        self.kept |= dict(list(fresh.items())[:max(0, self.room - len(self.kept))])
+        fresh = {}
+        for sample, square in zip(missing, self.workers.map(self._decode, missing), strict=True):
+            fresh[sample.id] = square
+        free = max(0, self.room - len(self.kept))
+        self.kept |= dict(list(fresh.items())[:free])
         return [fresh[sample.id] if sample.id in fresh else self.kept[sample.id] for sample in samples]
 
     def batch(self, samples: Sequence[Sample]) -> Tensor:
         """`(B, 3, side, side)` in 0..1."""
-        return torch.stack(self.of(samples)).float().div(255)
+        return stacked(self.decoded(samples))
 
     def size_of(self, sample: Sample) -> tuple[int, int]:
         """(width, height) of the photograph."""
         if sample.id not in self.sizes:
-            self.of([sample])
+            self.decoded([sample])
         return self.sizes[sample.id]
 
-    def _decoded(self, sample: Sample) -> Tensor:
+    def _decode(self, sample: Sample) -> Tensor:
         photo = sample.photo()
         self.sizes[sample.id] = photo.size
-        small = photo.resize((self.side, self.side), Image.Resampling.BILINEAR)
-        return torch.from_numpy(np.array(small)).permute(2, 0, 1)
+        return squeezed(photo, self.side)
 
 
 def enlarged(side: int) -> int:
@@ -83,44 +128,67 @@ def training_view(square: Tensor, side: int, draw: np.random.Generator) -> Tenso
     return crop.flip(2) if draw.random() < 0.5 else crop
 
 
-def training_batch(squares: Squares, samples: Sequence[Sample], side: int, keys: Sequence[tuple[int, ...]]) -> Tensor:
-    """`(B, 3, side, side)`; what is random about an image follows from its key alone, whichever process looks at it."""
-    found = squares.of(samples)
-    return torch.stack([training_view(square, side, np.random.default_rng(key)) for square, key in zip(found, keys, strict=True)])
+def training_batch(squares: Squares, samples: Sequence[Sample], side: int,
+                   keys: Sequence[tuple[int, ...]]) -> Tensor:
+    """Training views `(B, 3, side, side)`, one a sample.
 
-
-def balanced_batches(classes: Sequence[int], batch: int, batch_classes: int, names: Sequence[str], draw: np.random.Generator) -> list[list[int]]:
-    """An epoch: as many batches as the images fill, each of `batch_classes` classes (or all there are) with the same number of images.
-
-    Classes take turns, and so do the images of a class; a class with fewer images than its share gives some of them again.
+    What is random about an image follows from its key alone, whichever process looks at it.
     """
-    members = {c: np.flatnonzero(np.asarray(classes) == c) for c in sorted(set(classes))}
-    if lone := [c for c, rows in members.items() if len(rows) < 2]:
-        raise Problem(f'The class "{names[lone[0]]}" has one image to train on; a balanced batch pairs at least two of a class: leave it out or add images.')
-    count = min(batch_classes, len(members))
+    views = []
+    for square, key in zip(squares.decoded(samples), keys, strict=True):
+        views.append(training_view(square, side, np.random.default_rng(key)))
+    return torch.stack(views)
+
+
+def balanced_batches(classes: Sequence[int], batch: int, batch_classes: int, names: Sequence[str],
+                     draw: np.random.Generator) -> list[list[int]]:
+    """An epoch: as many batches as the images fill, each of `batch_classes` classes (or all there are).
+
+    classes   the class of every image; a batch holds numbers of images
+    names     of the classes
+
+    All classes of a batch have as many images in it. Classes take turns, and so do the images of a class; a
+    class with fewer images than its share gives some of them again.
+    """
+    numbers = np.asarray(classes)
+    images = {number: np.flatnonzero(numbers == number).tolist() for number in sorted(set(classes))}
+    for number, members in images.items():
+        if len(members) < 2:
+            raise Problem(f'The class "{names[number]}" has one image to train on; a balanced batch pairs '
+                          "at least two of a class: leave it out or add images.")
+    count = min(batch_classes, len(images))
     share = batch // count
     if share < 2:
-        raise Problem(f"batch: {batch} images of {count} classes are fewer than two a class; raise batch or lower batch_classes.")
-    class_turn = _Turns(list(members), draw)
-    image_turns = {c: _Turns(rows.tolist(), draw) for c, rows in members.items()}
-    return [[i for c in class_turn.take(count) for i in image_turns[c].take(share)] for _ in range(-(-len(classes) // (count * share)))]
+        raise Problem(f"batch: {batch} images of {count} classes are fewer than two a class; "
+                      "raise batch or lower batch_classes.")
+    class_turns = _Turns(list(images), draw)
+    image_turns = {number: _Turns(members, draw) for number, members in images.items()}
+    batches = []
+    for _ in range(-(-len(classes) // (count * share))):   # rounded up
+        chosen = []
+        for number in class_turns.take(count):
+            chosen += image_turns[number].take(share)
+        batches.append(chosen)
+    return batches
 
 
 class _Turns:
     """Everybody in random order, then everybody again in another."""
 
     def __init__(self, members: list[int], draw: np.random.Generator) -> None:
-        self.members, self.draw, self.queue = members, draw, []
+        self.members = members
+        self.draw = draw
+        self.queue: list[int] = []
 
     def take(self, count: int) -> list[int]:
         """The next `count`, no two alike as long as there are that many."""
         taken: list[int] = []
         while len(taken) < count:
-            fresh = [m for m in self.queue if m not in taken] or self._refill(taken)
-            taken.append(fresh[0])
-            self.queue.remove(fresh[0])
+            waiting = [member for member in self.queue if member not in taken] or self._refill(taken)
+            taken.append(waiting[0])
+            self.queue.remove(waiting[0])
         return taken
 
     def _refill(self, taken: list[int]) -> list[int]:
         self.queue += self.draw.permutation(self.members).tolist()
-        return [m for m in self.queue if m not in taken] or self.queue
+        return [member for member in self.queue if member not in taken] or self.queue

@@ -1,5 +1,10 @@
-"""Where trained networks of CSoA find the object: boxes at every threshold, from one CAM or from the union of both, and the class's rank."""
+"""Where trained networks of CSoA find the object (section 3.2, inference, and 4.2).
+
+In a data set: boxes at every threshold, from one CAM or from the union of both, and the true class's place.
+On any photograph: its best class, where that is, and the box around it.
+"""
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,56 +16,112 @@ from torch.nn.functional import interpolate
 from lib.base.progress import progress
 from lib.data.dataset import Box, Sample
 from lib.metrics.localisation import best_overlap, boxes_of, truth_boxes
-from lib.papers.csoa.batches import Squares
-from lib.papers.csoa.method import binary, own_map, probabilities
-from lib.papers.csoa.runs import MAPS, Located
+from lib.papers.csoa.batches import Squares, squeezed, stacked
+from lib.papers.csoa.method import binary, own_map, probabilities, union
+from lib.papers.csoa.runs import Located
 from lib.papers.csoa.two_classifiers import TwoClassifiers
+
+TruthBoxes = Mapping[str, Sequence[Box]]   # by sample id
+Corners = tuple[int, int, int, int]   # xmin, ymin, xmax, ymax in pixels, half-open
+
+
+@dataclass(frozen=True)
+class Search:
+    """The photographs that a network is shown, and the truth that its boxes are held against.
+
+    squares      photographs at the network's input size
+    boxes        truth boxes by sample id
+    thresholds   theta of eq. 13: all that are tried
+    batch        images of one forward pass
+    crops        larger squares, which ten crops of the size of `squares` are cut out of; None: no ten crops
+    """
+    squares: Squares
+    boxes: TruthBoxes
+    thresholds: Sequence[float]
+    batch: int
+    crops: Squares | None = None
 
 
 @torch.inference_mode()
-def locate(net: TwoClassifiers, samples: Sequence[Sample], boxes: Mapping[str, Sequence[Box]], squares: Squares, thresholds: Sequence[float], batch: int,
-           label: str, crops: Squares | None = None) -> Located:
-    """Maps of the true class at the network's input size, binarised at every threshold (eq. 13), and their boxes (section 4.2).
+def locate(net: TwoClassifiers, samples: Sequence[Sample], search: Search, label: str) -> Located:
+    """Boxes around maps of the true class at every threshold (eq. 13), and the place of that class.
 
-    Both sides of an image are scaled to the same length; so is its truth, which leaves overlaps as they are. `crops`: larger squares
-    to cut ten crops out of, of the size of `squares`.
+    Maps are enlarged to the network's input. Both sides of an image are scaled to the same length; so is its
+    truth, which leaves overlaps as they are.
     """
     device = next(net.parameters()).device
-    rank, ten, every, found = [], [], [], {name: [] for name in (MAPS if net.w_f is not None else ("union", "s_l"))}
-    for start in progress(range(0, len(samples), batch), label):
-        part = samples[start:start + batch]
-        classes = torch.tensor([net.classes.index(s.labels[0]) for s in part], device=device)
-        s_l, s_f = net(squares.batch(part).to(device, memory_format=torch.channels_last))
+    rank: list[int] = []
+    rank_ten: list[int] = []
+    every: list[list[float]] = []
+    largest: dict[str, list[list[float]]] = {"union": [], "s_l": []}
+    if net.w_f is not None:
+        largest["s_f"] = []
+    for start in progress(range(0, len(samples), search.batch), label):
+        part = samples[start:start + search.batch]
+        classes = torch.tensor([net.classes.index(sample.labels[0]) for sample in part], device=device)
+        s_l, s_f = net(search.squares.batch(part).to(device, memory_format=torch.channels_last))
         rank += _ranks(probabilities(s_l, s_f), classes)
-        ten += [-1] * len(part) if crops is None else _ranks(ten_crop(net, crops.batch(part).to(device), squares.side), classes)
-        own = {"s_l": own_map(s_l, classes)} | ({} if s_f is None else {"s_f": own_map(s_f, classes)})
+        rank_ten += _ten_crop_ranks(net, part, classes, search)
+        maps = own_maps(s_l, s_f, classes)
         for place, sample in enumerate(part):
-            truth = square_truth(sample, boxes, squares)
-            masks = at_thresholds({name: maps[place] for name, maps in own.items()}, squares.side, thresholds)
-            for name in found:
-                found[name].append([best_overlap(mask, truth, "largest") for mask in masks[name]])
+            truth = square_truth(sample, search.boxes, search.squares)
+            one = {name: several[place] for name, several in maps.items()}
+            masks = at_thresholds(one, search.squares.side, search.thresholds)
+            for name, overlaps in largest.items():
+                overlaps.append([best_overlap(mask, truth, "largest") for mask in masks[name]])
             every.append([best_overlap(mask, truth, "all") for mask in masks["union"]])
-    return Located([s.id for s in samples], np.array(rank), np.array(ten), {name: np.array(rows) for name, rows in found.items()}, np.array(every))
+    ids = [sample.id for sample in samples]
+    by_map = {name: np.array(overlaps) for name, overlaps in largest.items()}
+    return Located(ids, np.array(rank), np.array(rank_ten), by_map, np.array(every))
 
 
-def square_truth(sample: Sample, boxes: Mapping[str, Sequence[Box]], squares: Squares) -> np.ndarray:
+def own_maps(s_l: Tensor, s_f: Tensor | None, classes: Tensor) -> dict[str, Tensor]:
+    """The maps `(B, h, w)` of each image's class, by classifier."""
+    maps = {"s_l": own_map(s_l, classes)}
+    if s_f is not None:
+        maps["s_f"] = own_map(s_f, classes)
+    return maps
+
+
+def square_truth(sample: Sample, boxes: TruthBoxes, squares: Squares) -> np.ndarray:
     """The truth boxes `(M, 4)` in the pixels of the sample's square."""
     size = squares.size_of(sample)
-    return truth_boxes(boxes[sample.id], sample.labels[0], size, sample.id) * (squares.side / np.array([*size, *size]))
+    truth = truth_boxes(boxes[sample.id], sample.labels[0], size, sample.id)
+    return truth * (squares.side / np.array([*size, *size]))
+
+
+def at_thresholds(maps: Mapping[str, Tensor], side: int,
+                  thresholds: Sequence[float]) -> dict[str, list[np.ndarray]]:
+    """Masks at every threshold (eq. 13): of each map `(h, w)` enlarged to a square, and of their union."""
+    large = {name: _enlarged(one[None], side)[0] for name, one in maps.items()}
+    masks: dict[str, list[np.ndarray]] = {"union": []} | {name: [] for name in large}
+    for threshold in thresholds:
+        masks["union"].append(union(large["s_l"], large.get("s_f"), threshold).cpu().numpy())
+        for name, one in large.items():
+            masks[name].append(binary(one, threshold).cpu().numpy())
+    return masks
 
 
 def ten_crop(net: TwoClassifiers, images: Tensor, side: int) -> Tensor:
-    """Class probabilities `(B, K)`, the mean over the crops at the corners and in the middle and over their mirror images (section 4.1)."""
+    """Class probabilities `(B, K)`, the mean over ten crops (section 4.1).
+
+    They are those at the corners and in the middle, and their mirror images.
+    """
     far = images.shape[-1] - side
-    crops = [images[..., y:y + side, x:x + side] for y, x in ((0, 0), (0, far), (far, 0), (far, far), (far // 2, far // 2))]
-    return torch.stack([probabilities(*net(view.contiguous(memory_format=torch.channels_last))) for crop in crops for view in (crop, crop.flip(3))]).mean(0)
+    views = []
+    for y, x in ((0, 0), (0, far), (far, 0), (far, far), (far // 2, far // 2)):
+        crop = images[..., y:y + side, x:x + side]
+        for view in (crop, crop.flip(3)):
+            views.append(probabilities(*net(view.contiguous(memory_format=torch.channels_last))))
+    return torch.stack(views).mean(0)
 
 
-def at_thresholds(maps: Mapping[str, Tensor], side: int, thresholds: Sequence[float]) -> dict[str, list[np.ndarray]]:
-    """eq. 13 at every threshold, of each map `(h, w)` enlarged to a square, and the union of all."""
-    large = {name: interpolate(m[None, None].float(), (side, side), mode="bilinear", align_corners=False)[0, 0] for name, m in maps.items()}
-    found = {name: [binary(m, threshold).cpu().numpy() for threshold in thresholds] for name, m in large.items()}
-    return {"union": [np.logical_or.reduce(masks) for masks in zip(*found.values())]} | found
+def _ten_crop_ranks(net: TwoClassifiers, part: Sequence[Sample], classes: Tensor,
+                    search: Search) -> list[int]:
+    if search.crops is None:
+        return [-1] * len(part)
+    images = search.crops.batch(part).to(classes.device)
+    return _ranks(ten_crop(net, images, search.squares.side), classes)
 
 
 def _ranks(scores: Tensor, classes: Tensor) -> list[int]:
@@ -69,31 +130,47 @@ def _ranks(scores: Tensor, classes: Tensor) -> list[int]:
     return (order == classes[:, None]).int().argmax(1).tolist()
 
 
+def _enlarged(maps: Tensor, side: int) -> Tensor:
+    """Maps `(B, h, w)` at the side of a square."""
+    return interpolate(maps[:, None].float(), (side, side), mode="bilinear", align_corners=False)[:, 0]
+
+
 class Segmented(NamedTuple):
-    """Of one photograph: the best class, `heat` `(1, side, side)`, above theta where either map is (eq. 13), and the box in its pixels."""
+    """The best class of one photograph, and where it is.
+
+    heat   `(1, side, side)`, above theta where either map is (eq. 13)
+    box    around the largest piece of that, in the photograph's pixels; None where there is nothing
+    """
     name: str
     heat: Tensor
-    box: tuple[int, int, int, int] | None
+    box: Corners | None
 
 
 @torch.inference_mode()
 def segment(net: TwoClassifiers, photos: Sequence[Image.Image], side: int, theta: float) -> list[Segmented]:
     """The best class of every photograph, which is squeezed to a square as in training."""
-    squares = [torch.from_numpy(np.array(photo.resize((side, side), Image.Resampling.BILINEAR))).permute(2, 0, 1) for photo in photos]
     device = next(net.parameters()).device
-    s_l, s_f = net(torch.stack(squares).float().div(255).to(device, memory_format=torch.channels_last))
+    images = stacked([squeezed(photo, side) for photo in photos])
+    s_l, s_f = net(images.to(device, memory_format=torch.channels_last))
     best = probabilities(s_l, s_f).argmax(1)
-    heats = torch.stack([_share(own_map(maps, best), side) for maps in (s_l, s_f) if maps is not None]).amax(0).cpu()
-    return [Segmented(net.classes[place], heat[None], _box(heat, theta, photo.size)) for place, heat, photo in zip(best.tolist(), heats, photos)]
+    shares = [_share(maps, side) for maps in own_maps(s_l, s_f, best).values()]
+    heats = torch.stack(shares).amax(0).cpu()
+    segmented = []
+    for number, heat, photo in zip(best.tolist(), heats, photos, strict=True):
+        segmented.append(Segmented(net.classes[number], heat[None], _box(heat, theta, photo.size)))
+    return segmented
 
 
 def _share(maps: Tensor, side: int) -> Tensor:
-    """Maps `(B, h, w)` as a share of their own maximum `(B, side, side)`; 0 where a map is nowhere positive."""
-    large = interpolate(maps[:, None].float(), (side, side), mode="bilinear", align_corners=False)[:, 0].clamp(min=0)
+    """Maps as a share of their own maximum `(B, side, side)`; 0 where a map is nowhere positive."""
+    large = _enlarged(maps, side).clamp(min=0)
     return large / large.amax((1, 2), keepdim=True).clamp(min=1e-9)
 
 
-def _box(heat: Tensor, theta: float, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    found = boxes_of((heat > theta).numpy(), "largest")
+def _box(heat: Tensor, theta: float, size: tuple[int, int]) -> Corners | None:
+    boxes = boxes_of((heat > theta).numpy(), "largest")
+    if not len(boxes):
+        return None
     scale = np.array([*size, *size]) / heat.shape[-1]
-    return tuple(int(v) for v in np.rint(found[0] * scale)) if len(found) else None
+    xmin, ymin, xmax, ymax = (int(edge) for edge in np.rint(boxes[0] * scale))
+    return xmin, ymin, xmax, ymax

@@ -1,80 +1,114 @@
-"""The networks of CSoA, one folder each: weights.safetensors, and what they find on validation and test images."""
+"""The networks of CSoA, one folder each: their weights, and what they find on validation and test images."""
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lib.base.files import digest, sha256, whole_file
+from lib.base.files import digest, sha256
 from lib.base.parallel import device, share, together
-from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
-from lib.papers.csoa.batches import SingleObjects, Squares, enlarged, single_objects
-from lib.papers.csoa.locate import locate
+from lib.papers.csoa.batches import SingleObjects, Squares, enlarged
+from lib.papers.csoa.locate import Search, locate
 from lib.papers.csoa.method import Extractor
-from lib.papers.csoa.runs import Job, jobs, load_located, save_located
+from lib.papers.csoa.runs import Job, is_located, jobs, save_located
 from lib.papers.csoa.settings import CsoaRun, CsoaSettings
-from lib.papers.csoa.training import COLUMNS, build, facts, train
+from lib.papers.csoa.training import COLUMNS, TrainingTask, build, train
 from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers, save_two_classifiers
-from lib.training.checkpoint import as_csv
+from lib.training.checkpoint import TrainedFile
 
-SPLITS = ("val", "test")
+WITH_EXTRACTOR = ("coaug", "csoa")   # variants whose losses embed images
 
 
-def train_run(dataset: Dataset, network: str, run: CsoaRun, constants: Mapping[str, CsoaSettings], thresholds: Sequence[float], folder: Path, logs: Path,
-              code: Mapping[str, Any], locating: Mapping[str, Any]) -> None:
-    """Train every network of a run that is not there yet, and look where it finds objects; what was interrupted goes on.
+@dataclass(frozen=True)
+class RunPlan:
+    """The networks to train on one data set with one trunk, and all that they follow from.
 
-    constants: trial -> settings, "" for those of the tables. `code` and `locating`: digests of the definitions that decide what comes
-    out of either, by name.
-    Under torchrun every process trains, and the first one writes.
+    images       the data set's images of single objects
+    network      the trunk, one of lib.nets
+    run          which variants, positions, seeds and trials
+    constants    trial -> settings, "" for those of the tables
+    thresholds   theta of eq. 13: all that are tried
+    training_code, locating_code   digests of the definitions that decide what comes out of either, by name
     """
-    data, squares = single_objects(dataset, run.least), Squares(enlarged(run.training.side))
-    small = Squares(run.training.side)
-    extractor = fold_normalisation(Extractor(load_network(network))).to(device(), memory_format=torch.channels_last)
-    for job in jobs(run):
-        settings = constants[job.trial]
-        fingerprint = digest(facts(job, network, dataset.hash, run.least, settings, run.training, code))
-        weights, log = folder / job.name / "weights.safetensors", logs / f"{job.name}.csv"
-        if not (_finished(weights, fingerprint) and log.is_file()):
-            train_job(job, network, data, run, settings, extractor, weights, log, fingerprint, squares)
+    dataset: Dataset
+    images: SingleObjects
+    network: str
+    run: CsoaRun
+    constants: Mapping[str, CsoaSettings]
+    thresholds: Sequence[float]
+    training_code: Mapping[str, Any]
+    locating_code: Mapping[str, Any]
+
+    def trained_facts(self, job: Job) -> dict[str, Any]:
+        """Everything that a network's weights follow from."""
+        return {"job": asdict(job), "network": self.network,
+                "data": self.dataset.hash, "least": self.run.least,
+                "settings": asdict(self.constants[job.trial]), "training": asdict(self.run.training),
+                "code": dict(self.training_code)}
+
+    def located_facts(self, weights: Path) -> dict[str, Any]:
+        """Everything that is decisive for where a network finds objects."""
+        return {"weights": sha256(weights), "thresholds": list(self.thresholds),
+                "ten_crop": self.run.ten_crop, "code": dict(self.locating_code)}
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A run's photographs at the network's input size, and larger: training and ten crops cut them."""
+    small: Squares
+    large: Squares
+
+
+def train_run(plan: RunPlan, folder: Path, logs: Path) -> None:
+    """Train the networks of a run that are not there yet, and locate objects with them.
+
+    Networks go below `folder`, curves below `logs`; a run that was interrupted resumes. Under torchrun every
+    process trains, and the first one writes.
+    """
+    side = plan.run.training.side
+    photographs = Photographs(Squares(side), Squares(enlarged(side)))
+    extractor = fold_normalisation(Extractor(load_network(plan.network)))
+    extractor = extractor.to(device(), memory_format=torch.channels_last)
+    for job in jobs(plan.run):
+        fingerprint = digest(plan.trained_facts(job))
+        target = TrainedFile(folder / job.name / "weights.safetensors", logs / f"{job.name}.csv", fingerprint)
+        if not target.is_finished(read_two_classifiers):
+            train_job(job, plan, photographs, extractor, target)
         if share()[0] == 0:
-            locate_job(job, weights, dataset, data, run, thresholds, locating, small, squares)
+            locate_job(job, plan, photographs, target.weights)
         together()
 
 
-def train_job(job: Job, network: str, data: SingleObjects, run: CsoaRun, settings: CsoaSettings, extractor: Extractor, weights: Path,
-              log: Path, fingerprint: str, squares: Squares) -> None:
+def train_job(job: Job, plan: RunPlan, photographs: Photographs, extractor: Extractor,
+              target: TrainedFile) -> None:
     """Train one network of a run, and write its weights and curves."""
-    net = build(job, network, data.classes, run.training).to(device(), memory_format=torch.channels_last)
-    checkpoint = weights.with_name("checkpoint.pt")
-    rows = train(net, job, data, settings, run.training, extractor if job.variant in ("coaug", "csoa") else None, checkpoint, fingerprint, squares)
+    training = plan.run.training
+    net = build(job, plan.network, plan.images.classes, training)
+    net = net.to(device(), memory_format=torch.channels_last)
+    task = TrainingTask(job, plan.images, photographs.large, plan.constants[job.trial], training,
+                        extractor if job.variant in WITH_EXTRACTOR else None)
+    rows = train(net, task, target.checkpoint, target.fingerprint)
     together()
     if share()[0] == 0:
-        with whole_file(log) as part:
-            part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")
-        save_two_classifiers(net.cpu(), weights, run.training.side, fingerprint=fingerprint)
-        checkpoint.unlink(missing_ok=True)
+        target.finish(rows, COLUMNS, lambda: save_two_classifiers(net.cpu(), target.weights, training.side,
+                                                                  fingerprint=target.fingerprint))
 
 
-def locate_job(job: Job, weights: Path, dataset: Dataset, data: SingleObjects, run: CsoaRun, thresholds: Sequence[float],
-               code: Mapping[str, Any], small: Squares, large: Squares) -> None:
-    """val.npz and test.npz beside the weights; a trial only sees validation images."""
+def locate_job(job: Job, plan: RunPlan, photographs: Photographs, weights: Path) -> None:
+    """Write val.npz and test.npz beside the weights; a trial only sees validation images."""
     net = None
-    for split in SPLITS[:1] if job.trial else SPLITS:
-        fingerprint = digest({"weights": sha256(weights), "thresholds": list(thresholds), "ten_crop": run.ten_crop, "code": dict(code)})
+    fingerprint = digest(plan.located_facts(weights))
+    for split in ("val",) if job.trial else ("val", "test"):
         target = weights.with_name(f"{split}.npz")
-        if load_located(target, fingerprint) is None:
-            net = net or load_two_classifiers(weights).to(device())
-            crops = large if run.ten_crop and split == "test" and not job.trial else None
-            save_located(target, locate(net, data.splits[split], dataset.boxes, small, thresholds, run.training.batch, f"{job.name}, {split}", crops), fingerprint)
-
-
-def _finished(weights: Path, fingerprint: str) -> bool:
-    """Weights that are missing or damaged are trained (again)."""
-    try:
-        return read_two_classifiers(weights)["facts"].get("fingerprint") == fingerprint
-    except Problem:
-        return False
+        if is_located(target, fingerprint):
+            continue
+        net = net or load_two_classifiers(weights).to(device())
+        crops = photographs.large if plan.run.ten_crop and split == "test" else None
+        batch = plan.run.training.batch
+        search = Search(photographs.small, plan.dataset.boxes, plan.thresholds, batch, crops)
+        located = locate(net, plan.images.splits[split], search, f"{job.name}, {split}")
+        save_located(target, located, fingerprint)

@@ -1,4 +1,7 @@
-"""What a trained network of CSoA found on a split, as a file; free of torch, since notebooks start from it."""
+"""Which networks a run of CSoA trains, and what a trained one found on a split, as a file.
+
+Free of torch, since notebooks start from it.
+"""
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from lib.metrics.localisation import Localised
 from lib.papers.csoa.settings import CsoaRun, Position, Variant
 
 POSITION: Position = "4-5"   # the paper's, of table 1
+MAPS = ("union", "s_l", "s_f")   # boxes come from both CAMs together, or from one of them
 
 
 @dataclass(frozen=True)
@@ -23,51 +27,73 @@ class Job:
 
     @property
     def name(self) -> str:
-        return "_".join([self.variant, self.position, f"seed{self.seed}"] + [self.trial] * bool(self.trial))
+        """Its folder's name, as in csoa_4-5_seed0."""
+        name = f"{self.variant}_{self.position}_seed{self.seed}"
+        return f"{name}_{self.trial}" if self.trial else name
 
 
 def jobs(run: CsoaRun) -> list[Job]:
-    """Everything, seed by seed, so that an interrupted run has whole rows; trials last."""
-    found = [job for seed in run.seeds for job in
-             [Job(variant, POSITION, seed) for variant in run.variants] + [Job("csoa", position, seed) for position in run.positions or ()]]
-    return list(dict.fromkeys(found + [Job("csoa", POSITION, run.seeds[0], trial) for trial in run.trials or ()]))
-
-
-MAPS = ("union", "s_l", "s_f")   # of both CAMs, or of one
+    """All networks of a run: seed by seed, so that an interrupted run has whole rows; trials last."""
+    wanted = []
+    for seed in run.seeds:
+        wanted += [Job(variant, POSITION, seed) for variant in run.variants]
+        wanted += [Job("csoa", position, seed) for position in run.positions or ()]
+    wanted += [Job("csoa", POSITION, run.seeds[0], trial) for trial in run.trials or ()]
+    return list(dict.fromkeys(wanted))   # none twice
 
 
 @dataclass(frozen=True)
 class Located:
-    """What one network found on N images: the place of the true class, and the overlap of its boxes at T thresholds by map."""
-    ids: list[str]
-    rank: np.ndarray                            # (N,), 0 is best
-    rank_ten: np.ndarray                        # (N,), of the mean over ten crops; -1 where they were not looked at
-    largest: Mapping[str, np.ndarray]           # map -> (N, T), the largest component's box
-    every: np.ndarray                           # (N, T), the best of all components of the union (MaxBoxAccV2)
+    """Findings of one network on N images: the true class's place, and overlaps of boxes at T thresholds.
 
-    def at(self, maps: str = "union") -> Localised:
+    ids        of the images
+    rank       (N,), the place of the true class, 0 is best
+    rank_ten   (N,), its place in the mean over ten crops; -1 where ten crops were not taken
+    largest    map -> (N, T), the overlap of the box around the largest component
+    every      (N, T), the best overlap of all components of the union (MaxBoxAccV2)
+    """
+    ids: list[str]
+    rank: np.ndarray
+    rank_ten: np.ndarray
+    largest: Mapping[str, np.ndarray]
+    every: np.ndarray
+
+    def localised(self, maps: str = "union") -> Localised:
+        """Places and overlaps by one of MAPS, as errors are counted from them."""
         return Localised(self.rank, self.largest[maps])
 
-    def of(self, rows: np.ndarray) -> "Located":
-        """The same of some images."""
-        return Located([self.ids[i] for i in rows], self.rank[rows], self.rank_ten[rows], {k: v[rows] for k, v in self.largest.items()}, self.every[rows])
 
-
-def save_located(path: Path, found: Located, fingerprint: str) -> None:
+def save_located(path: Path, located: Located, fingerprint: str) -> None:
+    """Write what was found, and the fingerprint of all that it follows from."""
+    largest = {f"largest_{name}": overlaps for name, overlaps in located.largest.items()}
     with whole_file(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, fingerprint=fingerprint, ids=np.array(found.ids), rank=found.rank, rank_ten=found.rank_ten, every=found.every,
-                            **{f"largest_{name}": values for name, values in found.largest.items()})
+        np.savez_compressed(file, fingerprint=fingerprint, ids=np.array(located.ids), rank=located.rank,
+                            rank_ten=located.rank_ten, every=located.every, **largest)
 
 
-def load_located(path: Path, fingerprint: str | None = None) -> Located | None:
-    """None where it is of another fingerprint or not there and one is asked for."""
+def load_located(path: Path) -> Located:
+    """Read what `save_located` wrote; a file that is missing or damaged is named."""
+    saved = _read(path)
+    if saved is None:
+        raise Problem(f"{path}: missing or damaged; run the stage csoa_train again, "
+                      "it looks anew at what is not there.")
+    return saved[1]
+
+
+def is_located(path: Path, fingerprint: str) -> bool:
+    """Whether a file is there, whole, and of this fingerprint."""
+    saved = _read(path)
+    return saved is not None and saved[0] == fingerprint
+
+
+def _read(path: Path) -> tuple[str, Located] | None:
+    """(fingerprint, what was found), or None."""
     try:
         with np.load(path) as saved:
-            if fingerprint is not None and str(saved["fingerprint"]) != fingerprint:
-                return None
-            maps = {name: saved[f"largest_{name}"] for name in MAPS if f"largest_{name}" in saved}
-            return Located(saved["ids"].tolist(), saved["rank"], saved["rank_ten"], maps, saved["every"])
-    except Exception:   # not there, or bytes that can fail anywhere in the unpacking
-        if fingerprint is not None:
-            return None
-        raise Problem(f"{path}: missing or damaged; run the stage csoa_train again, it looks anew at what is not there.") from None
+            kept = [name for name in MAPS if f"largest_{name}" in saved]
+            largest = {name: saved[f"largest_{name}"] for name in kept}
+            ids = saved["ids"].tolist()
+            located = Located(ids, saved["rank"], saved["rank_ten"], largest, saved["every"])
+            return str(saved["fingerprint"]), located
+    except Exception:   # it is not there, or its bytes can fail anywhere in the unpacking
+        return None

@@ -1,4 +1,5 @@
 """CSoA's constants; free of torch, so that params.yaml can be checked quickly."""
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -17,12 +18,16 @@ Scaling = Literal["minmax", "positive"]
 class CsoaSettings:
     """Sections 3.1 and 3.2; what the paper leaves open was chosen on validation images.
 
-    alpha       the largest share of L_inner (eq. 6)
-    rise        how it is reached: linearly from 0 in the first epoch, at once after half of the epochs (late), or from the start (constant)
-    inner       L_inner as eq. 5 prints it, a sum over pixels, or the mean over them
-    detach      S_L supervises S_F without being pulled towards it
-    scaling     S_L^c between 0 and 1 in eq. 8 and 10: from its least to its largest value, or what is positive of it over the largest
-    gamma, delta, weight   of eq. 12, and of the whole of L_D beside L_C
+    alpha     the largest share of L_inner (eq. 6)
+    rise      how alpha is reached: linearly from 0 in the first epoch (linear), at once after half of the
+              epochs (late), or from the start (constant)
+    inner     L_inner as eq. 5 prints it, a sum over pixels, or the mean over them
+    detach    S_L supervises S_F without being pulled towards it
+    scaling   S_L^c between 0 and 1 in eq. 8 and 10: from its least to its largest value (minmax), or what is
+              positive of it over the largest (positive)
+    gamma     of the distances of backgrounds in eq. 12
+    delta     of the distances of foregrounds of different classes in eq. 12
+    weight    of L_D beside L_C
     """
     alpha: float = bounded(0, 1)
     rise: Rise = bounded()
@@ -38,11 +43,12 @@ class CsoaSettings:
 class CsoaTraining:
     """Section 4.1; the CPU tiers train fewer and smaller heads on smaller images.
 
-    side            of the square that images are resized to; training crops a random 7/8 of its sides
+    side            of the network's input; training crops it, at random, out of squares of 8/7 of it
     output_stride   of the trunk
     width           of the two 3x3 convolutions of a classifier
     frozen          stage of the trunk up to which nothing is trained (0: everything is)
-    depthwise       whether filters of one channel each are trained above that: they are half of a step's time on a CPU
+    depthwise       whether filters of one channel each are trained above that; on a CPU they are half of a
+                    step's time
     embedded_side   of the images that CoAug embeds
     rate, head_rate of the trunk and of the classifiers; both fall by `decay` every epoch
     """
@@ -63,11 +69,14 @@ class CsoaTraining:
 
 @dataclass(frozen=True)
 class CsoaRun:
-    """What is trained on one data set with one network.
+    """The networks that are trained on one data set with one trunk.
 
     least       training images of a single object that a class needs; rarer classes are left out
-    seeds       of table 1 (`variants`) and of table 2 (`positions` of W_F in CSoA, beside the 4-5 of table 1; null: none)
-    trials      names under `csoa_trials`: CSoA with other constants, trained with the first seed, scored on validation images
+    seeds       of the networks of tables 1 and 2
+    variants    the rows of table 1
+    positions   of W_F in CSoA for table 2, beside the 4-5 of table 1; null: none
+    trials      names under `csoa_trials`: CSoA with other constants, trained with the first seed and scored
+                on validation images
     ten_crop    whether classes are also found as the mean over ten crops
     """
     least: int = bounded(2, 100_000)
@@ -90,7 +99,7 @@ class CsoaRuns:
 
     @property
     def networks(self) -> list[str]:
-        return [network for networks in self.runs.values() for network in networks]
+        return list(itertools.chain.from_iterable(self.runs.values()))
 
 
 @dataclass(frozen=True)
@@ -102,14 +111,17 @@ class CsoaThresholds:
 
 def constants_of(settings: CsoaSettings, trials: Mapping[str, Mapping[str, Any]]) -> dict[str, CsoaSettings]:
     """Settings by trial, each with some constants of its own; "" are those of the tables."""
-    return {"": settings} | {name: build(CsoaSettings, asdict(settings) | dict(change), f"csoa_trials.{name}") for name, change in trials.items()}
+    constants = {"": settings}
+    for name, changes in trials.items():
+        constants[name] = build(CsoaSettings, asdict(settings) | dict(changes), f"csoa_trials.{name}")
+    return constants
 
 
 @dataclass(frozen=True)
 class CsoaTables(TableRun):
-    """A notebook of CSoA: table 1 and the sweep come from one data set, the comparison of tables 4 to 6 from several.
+    """A notebook of CSoA: table 1 comes from `dataset`, tables 4 to 6 from the `others` too.
 
-    `figures`: images of each in figures 1, 3 and 4.
+    figures   images of each in figures 1, 3 and 4
     """
     dataset: str = of_tier("single")
     figures: int = bounded(1, 100)
@@ -126,15 +138,17 @@ class Params:
 
 @dataclass(frozen=True)
 class Tier:
-    """CSoA's share of a tier. The notebooks that are no field run on the networks that were trained for table 2."""
+    """CSoA's share of a tier; notebooks that are no field run on the networks of table 2."""
     csoa_train: CsoaRuns
     csoa: CsoaTables
 
     @property
     def csoa_positions(self) -> TableRun:
-        runs = self.csoa_train.runs[self.csoa.dataset]
-        networks = [name for name in self.csoa.networks if runs[name].positions]
-        return TableRun(self.csoa.dataset, networks)
+        """The networks of table 1 that were trained for table 2, too."""
+        trained = self.csoa_train.runs.get(self.csoa.dataset, {})
+        networks = [name for name in self.csoa.networks if name in trained and trained[name].positions]
+        # Where there is none, `check_tier` says so; it is asked after this property is.
+        return TableRun(self.csoa.dataset, networks or self.csoa.networks)
 
     csoa_thresholds = csoa_positions
 
@@ -162,11 +176,12 @@ def check_tier(name: str, tier: Tier, params: Params) -> None:
         if dataset not in tier.csoa_train.runs:
             raise Problem(f"tier.{name}.csoa: nothing is trained on {dataset} in this tier; "
                           f"add it to tier.{name}.csoa_train.runs.")
+    trained = tier.csoa_train.runs[tier.csoa.dataset]
     for network in tier.csoa.networks:
-        if network not in tier.csoa_train.runs[tier.csoa.dataset]:
-            raise Problem(f'tier.{name}.csoa: "{network}" is not trained on {tier.csoa.dataset} in this tier; '
-                          f"add it to tier.{name}.csoa_train.runs.")
-    if not tier.csoa_positions.networks:
+        if network not in trained:
+            raise Problem(f'tier.{name}.csoa: "{network}" is not trained on {tier.csoa.dataset} '
+                          f"in this tier; add it to tier.{name}.csoa_train.runs.")
+    if not any(trained[network].positions for network in tier.csoa.networks):
         raise Problem(f"tier.{name}.csoa_train.runs.{tier.csoa.dataset}: no network has positions, "
                       "from which tables 2 and 3 are made; name some for one.")
 

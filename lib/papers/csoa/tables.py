@@ -1,13 +1,14 @@
 """CSoA's tables: errors of trained networks over images and seeds, and of boxes that look at nothing."""
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lib.base.files import sha256
 from lib.data.dataset import Box, Dataset, Sample
-from lib.metrics.bootstrap import Scores, compare, draws, summarise
+from lib.metrics.bootstrap import Chance, Scores, Table, summarise, table
 from lib.metrics.localisation import (
     Localised,
     centred,
@@ -24,149 +25,244 @@ from lib.papers.csoa.settings import CsoaRun
 from lib.report.paper import Paper
 
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
+BLIND = ("whole_image", "centred_box")   # rows of boxes that look at nothing
+LOCALISATION = ("loc1", "loc5", "gt_known")
+SPREAD = ("loc1", "gt_known", "cls1")   # what is shown of every seed
+RIGHT = 0.5   # the overlap from which on a box is right
+Seeds = Sequence[Located]   # what the networks of one row found, seed by seed
 
 
 @dataclass(frozen=True)
 class Opened:
-    """By data set, the first one that of table 1; folders by (data set, network)."""
+    """Data sets, and what was trained on them, for a notebook to start from; that of table 1 comes first.
+
+    single    images of single objects
+    blind     the overlaps of boxes that look at nothing
+    folders   (data set, network) -> what the stage csoa_train left of its networks
+    """
     data: dict[str, Dataset]
     single: dict[str, SingleObjects]
     blind: dict[str, dict[str, np.ndarray]]
     folders: dict[tuple[str, str], Path]
 
+    def weights(self, jobs: str = "*", networks: Sequence[str] | None = None) -> dict[str, str]:
+        """Hashes of weights as a record takes them: of jobs whose names match, of these networks or all."""
+        hashes = {}
+        for (name, network), folder in self.folders.items():
+            if networks is None or network in networks:
+                for path in sorted(folder.glob(f"{jobs}/weights.safetensors")):
+                    hashes[f"{name}/{network}/{path.parent.name}"] = sha256(path)
+        return hashes
+
 
 def opened(places: Mapping[str, Path], runs: Mapping[str, Mapping[str, CsoaRun]], trained: Path) -> Opened:
-    """`places` are the data sets' folders, `trained` is what the stage csoa_train wrote."""
+    """Data sets from their folders, table 1's first; `trained` is what the stage csoa_train wrote."""
     data = {name: Dataset(place) for name, place in places.items()}
-    single = {name: single_objects(dataset, next(iter(runs[name].values())).least) for name, dataset in data.items()}
-    return Opened(data, single, {name: blind_overlaps(single[name].splits["test"], dataset.boxes) for name, dataset in data.items()},
-                  {(name, network): trained / name / network for name in data for network in runs[name]})
+    single, blind, folders = {}, {}, {}
+    for name, dataset in data.items():
+        least = next(iter(runs[name].values())).least
+        single[name] = single_objects(dataset, least)
+        blind[name] = blind_overlaps(single[name].splits["test"], dataset.boxes)
+        for network in runs[name]:
+            folders[name, network] = trained / name / network
+    return Opened(data, single, blind, folders)
 
 
-Seeds = Sequence[Located]   # what the networks of one row found, seed by seed
-BLIND = ("whole_image", "centred_box")
+# What the stage left, row by row
 
-
-def found_by(folder: Path, jobs: Sequence[Job], split: str) -> list[Located]:
-    """What the stage csoa_train left of the networks of one row."""
+def located_by(folder: Path, jobs: Sequence[Job], split: str) -> list[Located]:
+    """Findings of the networks of one row, job by job."""
     return [load_located(folder / job.name / f"{split}.npz") for job in jobs]
 
 
 def variant_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Located]]:
     """Table 1: base, ConfSeg, CoAug, CSoA."""
-    return {variant: found_by(folder, [Job(variant, POSITION, seed) for seed in run.seeds], split) for variant in run.variants}
+    rows = {}
+    for variant in run.variants:
+        jobs = [Job(variant, POSITION, seed) for seed in run.seeds]
+        rows[variant] = located_by(folder, jobs, split)
+    return rows
+
+
+def dataset_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Located]]:
+    """Tables 4 to 6: the base network and CSoA."""
+    rows = variant_rows(folder, run, split)
+    return {row: seeds for row, seeds in rows.items() if row in ("base", "csoa")}
 
 
 def position_rows(folder: Path, run: CsoaRun, split: str) -> dict[str, list[Located]]:
     """Table 2: CSoA by the position of W_F."""
-    positions = sorted({POSITION, *(run.positions or ())})
-    return {position: found_by(folder, [Job("csoa", position, seed) for seed in run.seeds], split) for position in positions}
+    rows = {}
+    for position in sorted({POSITION, *(run.positions or ())}):
+        jobs = [Job("csoa", position, seed) for seed in run.seeds]
+        rows[position] = located_by(folder, jobs, split)
+    return rows
 
 
 def trial_rows(folder: Path, run: CsoaRun) -> dict[str, list[Located]]:
     """CSoA with other constants beside the one of the tables, of the first seed, on validation images."""
-    jobs = {"csoa": Job("csoa", POSITION, run.seeds[0])} | {trial: Job("csoa", POSITION, run.seeds[0], trial) for trial in run.trials or ()}
-    return {row: found_by(folder, [job], "val") for row, job in jobs.items()}
+    jobs = {"csoa": Job("csoa", POSITION, run.seeds[0])}
+    for trial in run.trials or ():
+        jobs[trial] = Job("csoa", POSITION, run.seeds[0], trial)
+    return {row: located_by(folder, [job], "val") for row, job in jobs.items()}
 
 
-def best_threshold(found: Seeds, maps: str = "union") -> int:
-    """Number of the threshold with the least top-1 localisation error, averaged over seeds; for validation images.
+# Scores
 
-    Of several the one in the middle: a plateau's edge is a matter of luck.
+def best_threshold(seeds: Seeds, maps: str = "union") -> int:
+    """Number of the threshold with the least top-1 localisation error, averaged over seeds.
+
+    It is chosen on validation images. Of several the one in the middle: a plateau's edge is a matter of luck.
     """
-    alike = np.full((1, len(found[0].ids)), 1 / len(found[0].ids))
-    by = np.array([np.mean([errors(one.at(maps), alike, t)["loc1"][0] for one in found]) for t in range(found[0].largest[maps].shape[1])])
-    best = np.flatnonzero(by <= by.min() + 1e-9)
-    return int(best[len(best) // 2])
+    images = len(seeds[0].ids)
+    alike = np.full((1, images), 1 / images)
+    means = []
+    for number in range(seeds[0].largest[maps].shape[1]):
+        means.append(np.mean([errors(one.localised(maps), alike, number)["loc1"][0] for one in seeds]))
+    lowest = np.flatnonzero(np.array(means) <= min(means) + 1e-9)
+    return int(lowest[len(lowest) // 2])
 
 
-def scores(found: Seeds, threshold: int, samples: int, seed: int, maps: str = "union") -> Scores:
-    """Every error, and MaxBoxAcc and V2, averaged over the seeds that were trained `(1 + samples,)`: draws take images and seeds."""
-    return _over_seeds(found, samples, seed, lambda one, weights: errors(one.at(maps), weights, threshold) | {
-        "max_box_acc": max_box_acc(one.largest[maps], weights), "max_box_acc_v2": max_box_acc_v2(one.every, weights)})
+def scores(seeds: Seeds, threshold: int, chance: Chance, maps: str = "union") -> Scores:
+    """Every error, MaxBoxAcc and MaxBoxAccV2, averaged over seeds; draws take images and seeds.
+
+    threshold   its number among those that were tried
+    maps        one of MAPS: from which map boxes come
+    """
+    def of_one(one: Located, weights: np.ndarray) -> Scores:
+        values = errors(one.localised(maps), weights, threshold)
+        values["max_box_acc"] = max_box_acc(one.largest[maps], weights)
+        values["max_box_acc_v2"] = max_box_acc_v2(one.every, weights)
+        return values
+
+    return _over_seeds(seeds, chance, of_one)
 
 
-def blind_scores(overlap: np.ndarray, samples: int, seed: int) -> Scores:
-    """Of boxes that look at nothing, from their overlaps `(N, 1)`: no classes, so no errors that need one."""
-    weights = draws(len(overlap), samples, seed)
-    return {"gt_known": errors(Localised(np.zeros(len(overlap)), overlap), weights, 0)["gt_known"], "max_box_acc": max_box_acc(overlap, weights),
+def blind_scores(overlap: np.ndarray, chance: Chance) -> Scores:
+    """Scores of boxes that look at nothing, from overlaps `(N, 1)`; no class, so no errors that need one."""
+    weights = chance.draws(len(overlap))
+    no_classes = np.zeros(len(overlap))
+    return {"gt_known": errors(Localised(no_classes, overlap), weights, 0)["gt_known"],
+            "max_box_acc": max_box_acc(overlap, weights),
             "max_box_acc_v2": max_box_acc_v2(overlap, weights)}
 
 
-def class_scores(found: Seeds, samples: int, seed: int) -> Scores:
-    """Classification errors, from the whole image and from ten crops."""
-    def both(one: Located, weights: np.ndarray) -> Scores:
-        each = {"": one.rank, "_ten": one.rank_ten}
+def class_scores(seeds: Seeds, chance: Chance) -> Scores:
+    """Classification errors, from the whole image and, where they were taken, from ten crops (`_ten`)."""
+    def of_one(one: Located, weights: np.ndarray) -> Scores:
+        values = {}
         nowhere = np.zeros((len(one.ids), 1))
-        return {f"{metric}{crops}": errors(Localised(rank, nowhere), weights, 0)[metric] for metric in ("cls1", "cls5") for crops, rank in each.items()
-                if (rank >= 0).all()}
-    return _over_seeds(found, samples, seed, both)
+        for metric in ("cls1", "cls5"):
+            for ending, rank in (("", one.rank), ("_ten", one.rank_ten)):
+                if (rank >= 0).all():
+                    values[metric + ending] = errors(Localised(rank, nowhere), weights, 0)[metric]
+        return values
+
+    return _over_seeds(seeds, chance, of_one)
 
 
-def table(rows: Mapping[str, Scores], pairs: Sequence[tuple[str, str]], level: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(rows, paired comparisons) as a record takes them."""
-    return summarise(rows, level), compare(rows, [pair for pair in pairs if pair[0] in rows and pair[1] in rows], level)
+def _over_seeds(seeds: Seeds, chance: Chance, score: Callable[[Located, np.ndarray], Scores]) -> Scores:
+    """Means over seeds `(1 + samples,)`; every draw takes images and seeds anew."""
+    images = chance.draws(len(seeds[0].ids))
+    # (1 + samples, seeds); the same for every row, which pairs them by seed
+    drawn = replace(chance, seed=chance.seed + 1).draws(len(seeds))
+    each = [score(one, images) for one in seeds]
+    means = {}
+    for metric in each[0]:
+        values = np.stack([one[metric] for one in each], axis=1)
+        means[metric] = (drawn * values).sum(1)
+    return means
 
 
-def module_table(val: Mapping[str, Seeds], test: Mapping[str, Seeds], blind: Mapping[str, np.ndarray], tried: Sequence[float],
-                 chance: tuple[int, float, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rows of networks, each at its own best threshold on validation images, with the blind boxes below; the pairs that claims are about.
+# Tables
 
-    chance: samples, level and seed of the bootstrap.
+def module_table(val: Mapping[str, Seeds], test: Mapping[str, Seeds], blind: Mapping[str, np.ndarray],
+                 tried: Sequence[float], chance: Chance) -> Table:
+    """Rows of networks, each at its own best threshold on validation images, with the blind boxes below.
+
+    The pairs that are compared are those that claims are about: every row with all rows above it.
     """
-    samples, level, seed = chance
-    at = {row: best_threshold(found) for row, found in val.items()}
-    rows = {row: scores(found, at[row], samples, seed) for row, found in test.items()}
-    rows |= {name: blind_scores(overlap, samples, seed) for name, overlap in blind.items()}
+    numbers = {row: best_threshold(seeds) for row, seeds in val.items()}
+    scored = {row: scores(seeds, numbers[row], chance) for row, seeds in test.items()}
+    for row, overlap in blind.items():
+        scored[row] = blind_scores(overlap, chance)
     names = list(test)
-    found, comparisons = table(rows, [(b, a) for i, a in enumerate(names) for b in names[i + 1:]], level)
-    return {row: metrics | (fixed("theta", tried[at[row]]) if row in at else {}) for row, metrics in found.items()}, comparisons
+    pairs = [(later, earlier) for place, earlier in enumerate(names) for later in names[place + 1:]]
+    rows, comparisons = table(scored, pairs, chance)
+    for row, number in numbers.items():
+        if row in rows:
+            rows[row] |= chosen("theta", tried[number])
+    return rows, comparisons
 
 
-def seed_table(val: Mapping[str, Seeds], test: Mapping[str, Seeds], seeds: Sequence[int], chance: tuple[int, float, int]) -> dict[str, Any]:
-    """Every network by itself, at its row's threshold: the spread over seeds; intervals over images alone."""
-    samples, level, seed = chance
-    rows = {f"{row}, seed {number}": scores([one], best_threshold(val[row]), samples, seed) for row, found in test.items()
-            for number, one in zip(seeds, found, strict=True)}
-    return summarise({row: {m: v for m, v in metrics.items() if m in ("loc1", "gt_known", "cls1")} for row, metrics in rows.items()}, level)
+def seed_table(val: Mapping[str, Seeds], test: Mapping[str, Seeds], numbers: Sequence[int],
+               chance: Chance) -> dict[str, Any]:
+    """Every network by itself, at its row's threshold: the spread over seeds; intervals over images alone.
+
+    numbers   the seeds
+    """
+    rows = {}
+    for row, seeds in test.items():
+        threshold = best_threshold(val[row])
+        for number, one in zip(numbers, seeds, strict=True):
+            values = scores([one], threshold, chance)
+            rows[f"{row}, seed {number}"] = {m: v for m, v in values.items() if m in SPREAD}
+    return summarise(rows, chance.level)
 
 
-def sweep(found: Seeds, tried: Sequence[float], samples: int, seed: int, maps: str = "union") -> dict[float, Scores]:
+def sweep(seeds: Seeds, tried: Sequence[float], chance: Chance, maps: str = "union") -> dict[float, Scores]:
     """Localisation errors at every threshold."""
-    return {theta: {m: v for m, v in scores(found, t, samples, seed, maps).items() if m in ("loc1", "loc5", "gt_known")} for t, theta in enumerate(tried)}
+    return {theta: localisation_scores(seeds, number, chance, maps) for number, theta in enumerate(tried)}
+
+
+def printed_sweep(dataset: str) -> dict[float, float]:
+    """Table 3 as printed: the top-1 localisation error by theta."""
+    rows = PAPER.printed_rows("table3_thresholds", dataset)
+    return {float(theta): float(metrics["loc1"]) for theta, metrics in rows.items()}
+
+
+def localisation_scores(seeds: Seeds, threshold: int, chance: Chance, maps: str = "union") -> Scores:
+    """The errors that a box has a share in."""
+    return {m: v for m, v in scores(seeds, threshold, chance, maps).items() if m in LOCALISATION}
 
 
 def blind_overlaps(samples: Sequence[Sample], boxes: Mapping[str, Sequence[Box]]) -> dict[str, np.ndarray]:
-    """Overlaps `(N, 1)` of boxes that look at nothing: the whole image, and the centred one of half its area."""
-    found: dict[str, list[float]] = {name: [] for name in BLIND}
+    """Overlaps `(N, 1)` of boxes that look at nothing: the whole image, a centred one of half its area."""
+    best: dict[str, list[float]] = {row: [] for row in BLIND}
     for sample in samples:
         size = sample.photo().size
         truth = truth_boxes(boxes[sample.id], sample.labels[0], size, sample.id)
-        for name, box in zip(BLIND, (whole_image(size), centred(size))):
-            found[name].append(float(overlaps(box, truth).max()))
-    return {name: np.array(values)[:, None] for name, values in found.items()}
+        for row, box in zip(BLIND, (whole_image(size), centred(size)), strict=True):
+            best[row].append(float(overlaps(box, truth).max()))
+    return {row: np.array(values)[:, None] for row, values in best.items()}
 
 
-def missed(found: Located, threshold: int) -> set[str]:
+def missed(located: Located, threshold: int) -> set[str]:
     """Images on which a network's box is wrong."""
-    return {id for id, overlap in zip(found.ids, found.largest["union"][:, threshold]) if overlap < 0.5}
+    overlap = located.largest["union"][:, threshold]
+    return {id for id, best in zip(located.ids, overlap, strict=True) if best < RIGHT}
 
 
-def as_printed(rows: Mapping[str, Any], network: str, name: str) -> dict[str, Any]:
-    """Rows named as in the paper's tables 4 to 6, where `vgg_gap` and `googlenet_gap` are what is the base here; table 6 prints the error
-    with the class given under the name of the top-1 error."""
-    family = "vgg" if "vgg" in network else "googlenet" if "inception" in network else network
-    found = {f"{family}_{'gap' if row == 'base' else row}": values for row, values in rows.items() if row not in BLIND}
-    return {row: {"loc1": values["gt_known"]} for row, values in found.items()} if name == "table6_gt_known" else found
+def as_printed(rows: Mapping[str, Any], network: str, printed: str) -> dict[str, Any]:
+    """Rows under their names in the paper's tables 4 to 6; `vgg_gap` and `googlenet_gap` are the base there.
+
+    Table 6 prints the error with the class given under the name of the top-1 error.
+    """
+    family = _family(network)
+    named = {}
+    for row, values in rows.items():
+        if row not in BLIND:
+            shown = {"loc1": values["gt_known"]} if printed == "table6_gt_known" else values
+            named[f"{family}_{'gap' if row == 'base' else row}"] = shown
+    return named
 
 
-def fixed(metric: str, value: float) -> dict[str, dict[str, float]]:
+def _family(network: str) -> str:
+    if "vgg" in network:
+        return "vgg"
+    return "googlenet" if "inception" in network else network
+
+
+def chosen(metric: str, value: float) -> dict[str, dict[str, float]]:
     """A number that was chosen, without an interval of its own."""
     return {metric: {"mean": value, "low": value, "high": value}}
-
-
-def _over_seeds(found: Seeds, samples: int, seed: int, score: Callable[[Located, np.ndarray], Scores]) -> Scores:
-    weights = draws(len(found[0].ids), samples, seed)
-    chosen = draws(len(found), samples, seed + 1)   # (1 + samples, seeds); the same for every row, which pairs them by seed
-    each = [score(one, weights) for one in found]
-    return {metric: (chosen * np.stack([part[metric] for part in each], axis=1)).sum(1) for metric in each[0]}

@@ -1,5 +1,6 @@
 """CSoA on one's own photographs and data sets: `segment` and `evaluate` of the command line."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +9,16 @@ from PIL import Image
 
 from lib.base.paths import BUILD
 from lib.base.problem import Problem, nearest
+from lib.papers.csoa.settings import CsoaRun
 from lib.papers.found import Evaluated, Found, Request, Segmenter
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
     from lib.papers.csoa.locate import Segmented
+    from lib.papers.csoa.runs import Job, Located
 
 SEGMENTS = EVALUATES = ("csoa",)
+BATCH = 24   # images of one forward pass
 
 
 def threshold(params: Any) -> float:
@@ -23,22 +27,22 @@ def threshold(params: Any) -> float:
 
 
 def segmenter(request: Request, params: Any) -> Segmenter:
-    """Photographs -> class, box and map, by the first seed's CSoA of the tier or by the network in `weights`."""
+    """Photographs -> class, box and map, by the tier's CSoA of the first seed or by the one in `weights`."""
     from lib.base.parallel import device
     from lib.papers.csoa.locate import segment
     from lib.papers.csoa.runs import POSITION, Job
     from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
 
-    dataset, network, seeds = _trained(request, params)
-    first = Job("csoa", POSITION, seeds[0]).name
-    weights = request.weights or _folder(request, dataset, network) / first / "weights.safetensors"
+    trained = _trained(request, params)
+    weights = request.weights or trained.weights(Job("csoa", POSITION, trained.run.seeds[0]))
     side = read_two_classifiers(weights)["side"]
     net = load_two_classifiers(weights).to(device())
     theta = request.threshold or threshold(params)
 
     def find(photos: Sequence[Image.Image]) -> list[Found]:
-        located = segment(net, photos, side, theta)
-        return [_found(one, photo, theta, net.classes) for one, photo in zip(located, photos, strict=True)]
+        segmented = segment(net, photos, side, theta)
+        return [_found(one, photo, theta, net.classes) for one, photo in zip(segmented, photos, strict=True)]
+
     return find
 
 
@@ -50,38 +54,77 @@ def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequen
     from lib.papers.csoa.tables import blind_overlaps, module_table
     from lib.papers.csoa.two_classifiers import read_two_classifiers
 
-    network, files = _files(request, params)
-    classes = read_two_classifiers(next(iter(files.values()))[0])["classes"]
-    has_val = any(sample.split == "val" for sample in dataset.samples)
+    trained = _trained(request, params)
+    files = {"given": [request.weights]} if request.weights else trained.rows()
+    first = next(iter(files.values()))[0]
+    classes = read_two_classifiers(first)["classes"]
     test = _single(samples, classes)
-    val = _single(dataset.split("val"), classes) if has_val else []
+    val = _single([sample for sample in dataset.samples if sample.split == "val"], classes)
     if not test:
-        raise Problem(f"{dataset.folder}: no image of a single object of the network's classes ({', '.join(classes)}); "
-                      "take another folder or other --weights.")
-    tried = params.csoa_thresholds.tried if val else [params.csoa_thresholds.chosen]
+        raise Problem(f"{dataset.folder}: no image of a single object of the network's classes "
+                      f"({', '.join(classes)}); take another folder or other --weights.")
+    tried = params.csoa_thresholds.tried if val else [threshold(params)]
     on_val, on_test = {}, {}
     for row, paths in files.items():
-        located = [_locate(path, val, test, dataset, tried, row) for path in paths]
-        on_val[row] = [first for first, _ in located]
-        on_test[row] = [second for _, second in located]
-    chance = params.chance
-    rows, _ = module_table(on_val, on_test, blind_overlaps(test, dataset.boxes), tried,
-                           (chance.samples, chance.level, chance.seed))
-    return Evaluated(network, len(test), rows)
+        on_val[row], on_test[row] = [], []
+        for path in paths:
+            locate_in = _locator(path, dataset, tried, f"{row}, {path.parent.name}")
+            located = locate_in(test)
+            on_test[row].append(located)
+            # without validation images there is one threshold, so that nothing is chosen on the test images
+            on_val[row].append(locate_in(val) if val else located)
+    rows, _ = module_table(on_val, on_test, blind_overlaps(test, dataset.boxes), tried, params.chance)
+    return Evaluated(trained.network, len(test), rows)
 
 
-def _files(request: Request, params: Any) -> tuple[str, dict[str, list[Path]]]:
-    """The network's name, and the weights of every row: those that are given, or the tier's by variant and seed."""
-    from lib.papers.csoa.runs import POSITION, Job
+@dataclass(frozen=True)
+class _Trained:
+    """The tier's networks of table 1: what they are, and the folder in which they lie."""
+    network: str
+    run: CsoaRun
+    folder: Path
 
-    name, network, seeds = _trained(request, params)
-    if request.weights:
-        return network, {"given": [request.weights]}
-    folder = _folder(request, name, network)
-    files = {}
-    for row in params.tier[request.tier].csoa_train.runs[name][network].variants:
-        files[row] = [folder / Job(row, POSITION, seed).name / "weights.safetensors" for seed in seeds]
-    return network, files
+    def weights(self, job: "Job") -> Path:
+        return self.folder / job.name / "weights.safetensors"
+
+    def rows(self) -> dict[str, list[Path]]:
+        """The weights of every variant, seed by seed."""
+        from lib.papers.csoa.runs import POSITION, Job
+
+        rows = {}
+        for variant in self.run.variants:
+            rows[variant] = [self.weights(Job(variant, POSITION, seed)) for seed in self.run.seeds]
+        return rows
+
+
+def _trained(request: Request, params: Any) -> _Trained:
+    tier = params.tier[request.tier]
+    name = tier.csoa.dataset
+    runs = tier.csoa_train.runs[name]
+    network = request.network or tier.csoa.networks[0]
+    if network not in runs:
+        raise Problem(f'--network: CSoA is not trained with "{network}" in tier {request.tier}'
+                      f"{nearest(network, runs)}")
+    return _Trained(network, runs[network], BUILD / request.tier / "csoa_train" / name / network)
+
+
+def _single(samples: "Sequence[Sample]", classes: Sequence[str]) -> "list[Sample]":
+    from lib.papers.csoa.batches import shows_single_object
+
+    return [sample for sample in samples if shows_single_object(sample) and sample.labels[0] in classes]
+
+
+def _locator(weights: Path, dataset: "Dataset", tried: Sequence[float],
+             label: str) -> "Callable[[Sequence[Sample]], Located]":
+    """A function that looks for objects in samples of the data set with one network."""
+    from lib.base.parallel import device
+    from lib.papers.csoa.batches import Squares
+    from lib.papers.csoa.locate import Search, locate
+    from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
+
+    net = load_two_classifiers(weights).to(device())
+    search = Search(Squares(read_two_classifiers(weights)["side"]), dataset.boxes, tried, BATCH)
+    return lambda samples: locate(net, samples, search, label)
 
 
 def _found(one: "Segmented", photo: Image.Image, theta: float, classes: Sequence[str]) -> Found:
@@ -90,33 +133,3 @@ def _found(one: "Segmented", photo: Image.Image, theta: float, classes: Sequence
     heat = np.asarray(small.resize(photo.size, Image.Resampling.BILINEAR))
     labels = np.where(heat >= theta, classes.index(one.name) + 1, 0).astype(np.uint8)
     return Found(one.heat, labels, classes, [f"{one.name}, box {one.box}"])
-
-
-def _locate(path: Path, val: Sequence["Sample"], test: Sequence["Sample"], dataset: "Dataset", tried: Sequence[float], row: str) -> tuple:
-    """What one network finds in validation and test images; without validation images there is one threshold, and test images serve for both."""
-    from lib.base.parallel import device
-    from lib.papers.csoa.batches import Squares
-    from lib.papers.csoa.locate import locate
-    from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
-
-    net, squares = load_two_classifiers(path).to(device()), Squares(read_two_classifiers(path)["side"])
-    found = [locate(net, samples, dataset.boxes, squares, tried, 24, f"{row}, {path.parent.name}") for samples in (val, test) if samples]
-    return found[0], found[-1]
-
-
-def _single(samples: Sequence["Sample"], classes: Sequence[str]) -> list["Sample"]:
-    return [s for s in samples if len(s.labels) == 1 and s.labels[0] in classes and s.extra.get("single_object", "1") == "1"]
-
-
-def _trained(request: Request, params: Any) -> tuple[str, str, list[int]]:
-    """(data set, network, seeds) of the tier's table 1."""
-    tier = params.tier[request.tier]
-    runs = tier.csoa_train.runs[tier.csoa.dataset]
-    network = request.network or tier.csoa.networks[0]
-    if network not in runs:
-        raise Problem(f'--network: CSoA is not trained with "{network}" in tier {request.tier}{nearest(network, runs)}')
-    return tier.csoa.dataset, network, runs[network].seeds
-
-
-def _folder(request: Request, dataset: str, network: str) -> Path:
-    return BUILD / request.tier / "csoa_train" / dataset / network

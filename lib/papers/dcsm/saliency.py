@@ -15,25 +15,29 @@ from lib.papers.dcsm.method import enlarge, enlarged, raw_maps, saliency, with_b
 from lib.papers.dcsm.settings import DcsmSettings
 from lib.refine.crf import dense_crf
 
-SIDE = 224   # of the maps, as rCAM's
+RCAM_SIDE = 224   # pixels of rCAM's maps
+AT_ONCE = 4       # images; the maps of each are computed by themselves
 
 
-def marginals(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> tuple[np.ndarray, list[int]]:
-    """After the CRF: the probabilities `(1 + T, H, W)` of the background and of the target classes, and which classes these are."""
+def marginals(fcn: Fcn, photo: Image.Image, settings: DcsmSettings,
+              side: int) -> tuple[np.ndarray, list[int]]:
+    """Probabilities `(1 + T, H, W)` of background and targets after the CRF, and the targets' numbers."""
     raw = raw_maps(fcn, photo, settings, side)
     maps = enlarge(saliency(enlarged(raw, settings.map_stride), settings, blocks(fcn.trunk)), photo.size)
-    return dense_crf(np.asarray(photo), with_background(maps), settings.crf), raw.candidates.order[:raw.candidates.kept]
+    return dense_crf(np.asarray(photo), with_background(maps), settings.crf), raw.candidates.targets
 
 
 def foreground(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) -> Tensor:
     """One minus the background's probability `(1, 1, 224, 224)`."""
-    found = 1 - marginals(fcn, photo, settings, side)[0][0]
-    return interpolate(torch.from_numpy(found)[None, None], (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    probability, _ = marginals(fcn, photo, settings, side)
+    heat = torch.from_numpy(1 - probability[0])[None, None]
+    size = (RCAM_SIDE, RCAM_SIDE)
+    return interpolate(heat, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def rcam_table2(fcn: Fcn, samples: Sequence[Sample], settings: DcsmSettings, side: int, batch: int = 4) -> Scored:
+def rcam_table2(fcn: Fcn, samples: Sequence[Sample], settings: DcsmSettings, side: int) -> Scored:
     """The row of DCSM, scored as rCAM's rows are."""
     def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
         return {"dcsm": torch.cat([foreground(fcn, sample.photo(), settings, side) for sample in part])}
 
-    return score(samples, batch, maps, f"rCAM's table 2, {fcn.name}")
+    return score(samples, AT_ONCE, maps, f"rCAM's table 2, {fcn.name}")

@@ -10,7 +10,8 @@ from lib.base.strict import bounded
 from lib.refine.settings import CrfSettings
 from lib.training.settings import Training
 
-BASE = 500   # the paper's longest side; scales are named relative to it, a tier says how many pixels its base has
+# The paper's longest side; scales are named relative to it, a tier says how many pixels its base has.
+BASE = 500
 Block = Literal["block1", "block2", "block3", "block4", "block5"]
 
 
@@ -31,7 +32,10 @@ class DcsmSettings:
 
 @dataclass(frozen=True)
 class MapsSettings:
-    """Main maps for every image; the other scales and blocks, plain backpropagation and `wide` candidates for the ablations."""
+    """Which raw maps are computed: the main maps for every image, the others for the ablations alone.
+
+    Those are the other scales and blocks, plain backpropagation, and `wide` candidates.
+    """
     scales: tuple[int, ...] = bounded(64, 4096)
     other_scales: tuple[int, ...] = bounded(64, 4096)
     blocks: tuple[Block, ...] = bounded()
@@ -59,6 +63,11 @@ class MapsRun:
 
 @dataclass(frozen=True)
 class DcsmConstants:
+    """Constants that are tried on validation images.
+
+    kernels   pairs of theta_alpha and theta_beta
+    weights   pairs of bilateral and spatial
+    """
     alphas: list[float] = bounded(1e-6, 1000)
     readings: list[Literal["paper", "demo"]] = bounded()
     normalisers: list[Literal["own", "joint", "after"]] = bounded()
@@ -70,27 +79,34 @@ class DcsmConstants:
 
 @dataclass(frozen=True)
 class DcsmAlpha:
+    """Table 1's sweep of alpha."""
     alphas: list[float] = bounded(1e-6, 1000)
 
 
 @dataclass(frozen=True)
 class DcsmLayers:
+    """Table 2: combinations such as block345."""
     combinations: list[str]
 
 
 @dataclass(frozen=True)
 class DcsmScales:
+    """Table 3: input sizes, by themselves and together."""
     combinations: list[tuple[int, ...]] = bounded(64, 4096)
 
 
 @dataclass(frozen=True)
 class DcsmTopN:
+    """Table 4: least numbers of candidates."""
     numbers: list[int] = bounded(0, 1000)
 
 
 @dataclass(frozen=True)
 class DcsmRun(TableRun):
-    """`saliency_dataset`: DCSM's row in rCAM's table 2, on the images on which notebook rcam runs its boxes."""
+    """Data sets and networks of notebook dcsm.
+
+    saliency_dataset   of DCSM's row in rCAM's table 2, on the images on which notebook rcam runs its boxes
+    """
     saliency_dataset: str = of_tier("dataset")
 
 
@@ -119,6 +135,7 @@ class Tier:
 
     @property
     def _ablations(self) -> TableRun:
+        """The run of every ablation's notebook: the networks whose raw maps have images for it."""
         with_maps = [name for name, images in self.dcsm_maps.networks.items() if images.ablations != 0]
         return TableRun(self.dcsm_maps.dataset, with_maps)
 
@@ -126,7 +143,10 @@ class Tier:
 
 
 STAGES = ("dcsm_train", "dcsm_maps")
-NOTEBOOKS = ("dcsm", "dcsm_constants", "dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")
+NOTEBOOKS = (
+    "dcsm", "dcsm_constants",
+    "dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop",   # ablations
+)
 # What both DCSM's networks and IAM's classifiers take where a tier says nothing else.
 USUAL = {"training": ("dcsm_train.networks.*", "iam_train.networks.*.classifier")}
 
@@ -147,7 +167,8 @@ def check_tier(name: str, tier: Tier, params: Params) -> None:
     follows(name, "dcsm_maps", tier.dcsm_maps, "dcsm_train", tier.dcsm_train, "trained")
     follows(name, "dcsm", tier.dcsm, "dcsm_maps", tier.dcsm_maps, "given raw maps")
     if not tier.dcsm_alpha.networks:
-        raise Problem(f"tier.{name}.dcsm_maps.networks: no network has images for the ablations; raise ablations of one.")
+        raise Problem(f"tier.{name}.dcsm_maps.networks: no network has images for the ablations; "
+                      "raise ablations of one.")
 
 
 def follows(tier: str, stage: str, run: Any, source: str, before: Any, what: str) -> None:
@@ -185,7 +206,8 @@ def _check_blocks(params: Params) -> None:
             raise Problem(f'dcsm_layers.combinations: "{combination}" must be block and digits from 1 to 5, '
                           "as in block345.")
         blocks = [f"block{digit}" for digit in combination.removeprefix("block")]
-        _within(f"dcsm_layers.combinations, {combination}", blocks, "dcsm_maps.blocks and other_blocks", known)
+        key = f"dcsm_layers.combinations, {combination}"
+        _within(key, blocks, "dcsm_maps.blocks and other_blocks", known)
 
 
 def _check_candidates(params: Params) -> None:

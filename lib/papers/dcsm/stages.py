@@ -5,16 +5,22 @@ from typing import Any
 from lib.base.paths import BUILD, DATA, REPORTS
 from lib.data.dataset import Dataset
 
-CodeOf = Callable[..., Mapping[str, Any]]   # functions -> digests of the definitions that they reach, by name
+# Functions -> digests of the definitions that they reach, by name.
+CodeOf = Callable[..., Mapping[str, Any]]
 
 
 def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
-    """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
+    """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train.
+
+    Curves go below reports/<tier>/curves/dcsm_train.
+    """
     from lib.training.networks import train_networks
 
     run = params.tier[tier].dcsm_train
-    train_networks(Dataset(DATA / tier / run.dataset), run.networks, params.seed, BUILD / tier / "dcsm_train",
-                   REPORTS / tier / "curves" / "dcsm_train", code_of(train_networks))
+    dataset = Dataset(DATA / tier / run.dataset)
+    curves = REPORTS / tier / "curves" / "dcsm_train"
+    code = code_of(train_networks)
+    train_networks(dataset, run.networks, params.seed, BUILD / tier / "dcsm_train", curves, code)
 
 
 def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:
@@ -22,5 +28,6 @@ def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:
     from lib.papers.dcsm.maps import compute
 
     run = params.tier[tier].dcsm_maps
-    compute(Dataset(DATA / tier / run.dataset), run, params.dcsm_maps, BUILD / tier / "dcsm_train",
-            BUILD / tier / "dcsm_maps", code_of(compute))
+    dataset = Dataset(DATA / tier / run.dataset)
+    weights = BUILD / tier / "dcsm_train"
+    compute(dataset, run, params.dcsm_maps, weights, BUILD / tier / "dcsm_maps", code_of(compute))

@@ -22,12 +22,12 @@ def segmenter(request: Request, params: Any) -> Segmenter:
     """Photographs -> classes and foreground, by the tier's network or the one in `weights`."""
     fcn = open_fcn(request, params)
     side = params.tier[request.tier].dcsm_maps.side
-    return lambda photos: [_found(fcn, photo, params.dcsm, side) for photo in photos]
+    return lambda photos: [_segmented(fcn, photo, params.dcsm, side) for photo in photos]
 
 
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
     """The rows of table 6, by way of raw maps in a temporary folder, as the notebooks go."""
-    from lib.papers.dcsm import maps, tables
+    from lib.papers.dcsm import maps, rows, tables
 
     fcn = open_fcn(request, params)
     if list(fcn.classes) != dataset.classes:
@@ -36,30 +36,30 @@ def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequen
     for sample in samples:
         sample.mask("class_masks")   # one that is missing is named before the expensive part
     side = params.tier[request.tier].dcsm_maps.side
-    rows = {name: row for name, row in tables.main_rows(params.dcsm).items() if row.kind == maps.GUIDED}
+    ours = {name: row for name, row in rows.main_rows(params.dcsm).items() if row.kind == maps.GUIDED}
     with tempfile.TemporaryDirectory() as folder:
         split = tables.write_split(fcn, samples, params.dcsm_maps, side, Path(folder))
-        scored = tables.score_rows(split.items, rows, split, "segmenting")
-    return Evaluated(fcn.name, len(samples), tables.table(scored, split.items, dataset.classes, [], params.chance)[0])
+        confusions = tables.score_rows(split.items, ours, split, "segmenting")
+    scored, _ = tables.table(confusions, split.items, dataset.classes, [], params.chance)
+    return Evaluated(fcn.name, len(samples), scored)
 
 
 def open_fcn(request: Request, params: Any) -> "Fcn":
     """The network that the tier's training stage left, or the one in `weights`."""
-    from lib.base.parallel import device
-    from lib.nets.fcn import load_fcn
-    from lib.nets.fold import fold_normalisation
+    from lib.papers.dcsm.method import load_folded
 
     name = request.network or next(iter(params.tier[request.tier].dcsm_train.networks))
     weights = request.weights or BUILD / request.tier / "dcsm_train" / name / "weights.safetensors"
-    return fold_normalisation(load_fcn(weights, request.network)).to(device())
+    return load_folded(weights, request.network)
 
 
-def _found(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
+def _segmented(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:
     import torch
 
     from lib.papers.dcsm.method import label_map
     from lib.papers.dcsm.saliency import marginals
 
     probability, targets = marginals(fcn, photo, settings, side)
-    foreground = torch.from_numpy(1 - probability[:1])
-    return Found(foreground, label_map(probability, targets), fcn.classes, [fcn.classes[target] for target in targets])
+    heat = torch.from_numpy(1 - probability[:1])
+    names = [fcn.classes[target] for target in targets]
+    return Found(heat, label_map(probability, targets), fcn.classes, names)

@@ -13,7 +13,14 @@ Maximum = Literal["image", "class"]
 
 @dataclass(frozen=True)
 class ZofSettings:
-    """ZOF: superpixels of an image (SLIC), and the mi-SVM on them."""
+    """ZOF: the superpixels of an image, and the mi-SVM on them.
+
+    superpixels   of an image, about (SLIC)
+    rounds        of relabelling at most
+    negatives     superpixels of images without a class that its classifier learns from, at most
+    c             of the linear SVM
+    balanced      whether positives and negatives have equal weight
+    """
     superpixels: int = bounded(2, 10_000)
     rounds: int = bounded(1, 100)
     negatives: int = bounded(1, 10_000_000)
@@ -23,18 +30,29 @@ class ZofSettings:
 
 @dataclass(frozen=True)
 class FcnGbpSettings:
-    """FCN + GBP and its two relatives: image-level prior, enhancement, thresholds, level of the foreground, CRF."""
-    least_probability: float   # of a class that is kept (the best class always is)
-    enhance: Enhance           # class map and saliency: their product, or its square root
-    maximum: Maximum           # 1 is the highest value of all classes' enhanced maps, or of each class's own
-    least_map: float           # lower values become 0
-    alpha: float               # foreground is tanh(alpha x)
+    """FCN + GBP and its two relatives.
+
+    least_probability   image-level prior of a class that is kept (the best class always is)
+    enhance             class map and saliency: their product, or its square root
+    maximum             1 is the highest value of all classes' enhanced maps, or of each class's own
+    least_map           lower values become 0
+    alpha               foreground is tanh(alpha x)
+    crf                 of the last step
+    """
+    least_probability: float
+    enhance: Enhance
+    maximum: Maximum
+    least_map: float
+    alpha: float
     crf: CrfSettings
 
 
 @dataclass(frozen=True)
 class FcnGbpGrid:
-    """What the poster leaves open, for each of its methods to choose from on validation images; the CRF is DCSM's."""
+    """The poster's constants in params.yaml; of each list every method chooses on validation images.
+
+    The CRF is DCSM's.
+    """
     least_probability: float = bounded(0, 1)
     least_map: float = bounded(0, 1)
     enhance: list[Enhance] = bounded()
@@ -45,7 +63,12 @@ class FcnGbpGrid:
 
 @dataclass(frozen=True)
 class PosterRun(TableRun):
-    """Images: those of the training split that mi-SVM learns from, and how many of the ones with raw maps are scored."""
+    """How many images notebook fcn_gbp runs on in one tier.
+
+    train_images   that mi-SVM learns from
+    val_images     that methods choose their constants on
+    images         of those with raw maps that are scored (null: all)
+    """
     train_images: int = bounded(1, None)
     val_images: int = bounded(1, None)
     images: int | None = bounded(1, None)
@@ -69,9 +92,9 @@ USUAL: dict[str, tuple[str, ...]] = {}
 
 
 def check(params: Params) -> None:
-    """Every combination of the grid is a method: nothing can contradict."""
+    """Accept every grid: each combination is a method, so that nothing can contradict."""
 
 
 def check_tier(name: str, tier: Any, params: Params) -> None:
-    """The poster starts from DCSM's raw maps; `tier` has DCSM's blocks too."""
+    """Refuse what has none of DCSM's raw maps, from which the poster starts; `tier` has DCSM's blocks too."""
     dcsm.follows(name, "fcn_gbp", tier.fcn_gbp, "dcsm_maps", tier.dcsm_maps, "given raw maps")

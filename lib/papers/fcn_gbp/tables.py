@@ -1,7 +1,7 @@
 """The poster's rows beside DCSM's on the same images."""
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from lib.base.progress import progress
-from lib.data.dataset import Sample
-from lib.metrics.bootstrap import draws, summarise
+from lib.data.dataset import VOID, Sample
+from lib.metrics import bootstrap
+from lib.metrics.bootstrap import Chance
 from lib.metrics.miou import Confusions, confusion
 from lib.metrics.multilabel import labels
 from lib.nets.fcn import Fcn
 from lib.papers.dcsm.blocks import blocks
 from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import enlarged, saliency, to_input
+from lib.papers.dcsm.settings import DcsmSettings
 from lib.papers.dcsm.tables import Items, Row, Split, label_maps
-from lib.papers.fcn_gbp.method import fcn_gbp, fcn_mcg, zof_gbp
-from lib.papers.fcn_gbp.mi_svm import MiSvm, train_mi_svm
+from lib.papers.fcn_gbp.method import Detected, Superpixels, fcn_gbp, fcn_mcg, zof_gbp
+from lib.papers.fcn_gbp.mi_svm import Bags, MiSvm, train_mi_svm
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
 from lib.proposals.segments import objectness, proposals, quality
 from lib.refine.settings import CrfSettings
@@ -30,89 +32,175 @@ from lib.report.paper import Paper
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 METHODS = ("fcn_gbp", "zof_gbp", "fcn_mcg")
-Options = Mapping[str, tuple[str, FcnGbpSettings]]   # row -> which method, and its settings
+FOUND = 0.5   # overlap from which a proposal has found an object
+
+# differences that the claims rest on
+PAIRS = [
+    ("fcn_gbp", "fcn_mcg"), ("fcn_gbp", "zof_gbp"),
+    ("dcsm", "fcn_gbp"), ("dcsm", "zof_gbp"), ("dcsm", "fcn_mcg"),
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A row of the poster: one of `METHODS` with its settings."""
+    method: str
+    settings: FcnGbpSettings
+
+
+@dataclass(frozen=True)
+class ZoomOut:
+    """One forward pass of an image.
+
+    regions    its superpixels `(H, W)`
+    features   zoom-out features of each `(R, D)`
+    scores     score maps of the classes `(K, h, w)`
+    """
+    regions: np.ndarray
+    features: np.ndarray
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Poster:
+    """A trained network with the mi-SVM on its features.
+
+    side   longest side in pixels of the network's input
+    """
+    fcn: Fcn
+    zof: MiSvm
+    zoom: ZofSettings
+    side: int
 
 
 @torch.inference_mode()
-def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> tuple[np.ndarray, np.ndarray, Tensor]:
-    """Superpixels `(H, W)`, their zoom-out features `(R, D)`: the last layer of every block above the first two and the trunk's last map,
-    averaged over each; and the score maps `(K, h, w)` of the same forward pass."""
+def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> ZoomOut:
+    """Superpixels and their zoom-out features, with the score maps of the forward pass that gave them.
+
+    A feature is the average, over a superpixel, of the last layer of every block above the first two and of
+    the trunk's last map.
+    """
     photo = sample.photo()
-    names = [*dict.fromkeys([*(layers[-1] for layers in list(blocks(fcn.trunk).values())[2:]), fcn.trunk.features])]
+    upper_blocks = list(blocks(fcn.trunk).values())[2:]
+    layers = [*(block[-1] for block in upper_blocks), fcn.trunk.features]
     device = next(fcn.parameters()).device
-    scores, found = fcn.look(to_input(photo, side).to(device), names)
+    scores, maps = fcn.scores_and_layers(to_input(photo, side).to(device), list(dict.fromkeys(layers)))
     regions = slic(photo, settings.superpixels)
-    return regions, torch.cat([pool(maps[0].cpu().contiguous(), regions) for maps in found.values()], 1).numpy(), scores[0].cpu()
+    pooled = [pool(values[0].cpu().contiguous(), regions) for values in maps.values()]
+    return ZoomOut(regions, torch.cat(pooled, 1).numpy(), scores[0].cpu())
 
 
 def train_zof(fcn: Fcn, samples: Sequence[Sample], settings: ZofSettings, side: int, seed: int) -> MiSvm:
     """mi-SVM on the superpixels of training images, from image labels alone; every class needs an image."""
-    features, bags = [], []
+    features, images = [], []
     for number, sample in enumerate(progress(list(samples), "zoom-out features")):
-        found = zoom_out(fcn, sample, settings, side)[1]
-        features.append(found)
-        bags.append(np.full(len(found), number))
-    return train_mi_svm(np.concatenate(features), np.concatenate(bags), labels(samples, fcn.classes), fcn.classes, settings.rounds, settings.negatives, settings.c,
-                        settings.balanced, seed)
+        of_sample = zoom_out(fcn, sample, settings, side).features
+        features.append(of_sample)
+        images.append(np.full(len(of_sample), number))
+    bags = Bags(np.concatenate(features), np.concatenate(images), labels(samples, fcn.classes), fcn.classes)
+    return train_mi_svm(bags, settings, seed)
 
 
 def covering(samples: Sequence[Sample], classes: Sequence[str], images: int) -> list[Sample]:
-    """About `images` training images in which every class has its share: in turn the next image of each class that is not there yet."""
-    queues = {name: [s for s in samples if name in s.labels] for name in classes}
+    """About `images` training images in which every class has its share.
+
+    The classes take turns: each takes its next image that is not there yet.
+    """
+    queues = [_showing(name, samples) for name in classes]
+    wanted = min(images, len(samples))
     chosen: dict[str, Sample] = {}
-    while len(chosen) < min(images, len(samples)) and any(queues.values()):
-        for name in classes:
-            while queues[name] and queues[name][0].id in chosen:
-                queues[name].pop(0)
-            if queues[name] and len(chosen) < images:
-                sample = queues[name].pop(0)
+    while len(chosen) < wanted and any(queues):
+        for queue in queues:
+            while queue and queue[0].id in chosen:
+                queue.popleft()
+            if queue and len(chosen) < images:
+                sample = queue.popleft()
                 chosen[sample.id] = sample
     return list(chosen.values())
 
 
-def score_poster(fcn: Fcn, items: Items, zof: MiSvm, zoom: ZofSettings, rows: Options, ours: Mapping[str, Row], split: Split,
-                 side: int) -> tuple[dict[str, Confusions], np.ndarray]:
-    """Confusion matrices of the poster's rows and of DCSM's, `ours`; and the best overlap of the proposals with every true object."""
-    method = next(iter(ours.values())).settings
-    found: dict[str, list[np.ndarray]] = {}
-    overlaps: list[np.ndarray] = []
-    for sample, path in progress(list(items), f"poster, {fcn.name}"):
-        regions, features, scores = zoom_out(fcn, sample, zoom, side)
-        raw = load_raw(path)
-        kept, probability = raw.candidates.order[:raw.candidates.kept], torch.from_numpy(load_scores(path).max(0))
-        maps = saliency(enlarged(raw, method.map_stride), replace(method, candidates=0), split.blocks)   # the poster does not subtract
-        photo = sample.photo()
-        masks = proposals(photo)
-        overlaps.append(quality(masks, *_objects(sample)))
-        objects, superpixels = objectness(photo, masks), zof.probability(features)
-        methods = {"fcn_gbp": partial(fcn_gbp, photo, scores, probability, maps, kept),
-                   "zof_gbp": partial(zof_gbp, photo, regions, superpixels, probability, maps, kept),
-                   "fcn_mcg": partial(fcn_mcg, photo, scores, probability, objects)}
-        results = {row: methods[name](settings) for row, (name, settings) in rows.items()} | label_maps(sample, path, ours, split)
-        for name, result in results.items():
-            found.setdefault(name, []).append(confusion(sample.mask("class_masks"), result, len(split.classes) + 1))
-    return {name: Confusions.of(matrices) for name, matrices in found.items()}, np.array([(len(o), o.sum(), (o >= 0.5).sum()) for o in overlaps])
+def _showing(name: str, samples: Sequence[Sample]) -> deque[Sample]:
+    return deque(sample for sample in samples if name in sample.labels)
 
 
-def choices(grid: FcnGbpGrid, crf: CrfSettings) -> Options:
-    """What the poster leaves open, to be chosen on validation images."""
-    return {f"{name} {how} {maximum} {alpha:g}": (name, FcnGbpSettings(grid.least_probability, how, maximum, grid.least_map, alpha, crf))
-            for name, how, maximum, alpha in product(METHODS, grid.enhance, grid.maximum, grid.alpha)}
+def score_poster(poster: Poster, items: Items, rows: Mapping[str, Choice], ours: Mapping[str, Row],
+                 split: Split) -> tuple[dict[str, Confusions], np.ndarray]:
+    """Confusion matrices of the poster's rows and of DCSM's, `ours`; the counts for `proposal_table`."""
+    settings = next(iter(ours.values())).settings
+    matrices: dict[str, list[np.ndarray]] = {}
+    counts = []
+    for sample, path in progress(list(items), f"poster, {poster.fcn.name}"):
+        masks = proposals(sample.photo())
+        overlaps = quality(masks, *_objects(sample))
+        counts.append((len(overlaps), overlaps.sum(), (overlaps >= FOUND).sum()))
+        image = _Image(sample, path, masks)
+        results = _label(poster, image, rows, settings, split) | label_maps(sample, path, ours, split)
+        truth = sample.mask("class_masks")
+        for row, result in results.items():
+            matrices.setdefault(row, []).append(confusion(truth, result, len(split.classes) + 1))
+    confusions = {row: Confusions.of(of_images) for row, of_images in matrices.items()}
+    return confusions, np.array(counts)
 
 
-def best(options: Options, scores: Mapping[str, Mapping[str, dict]]) -> dict[str, str]:
+def choices(grid: FcnGbpGrid, crf: CrfSettings) -> dict[str, Choice]:
+    """Every row that the poster leaves open, to be chosen among on validation images."""
+    rows = {}
+    for method, how, maximum, alpha in product(METHODS, grid.enhance, grid.maximum, grid.alpha):
+        settings = FcnGbpSettings(grid.least_probability, how, maximum, grid.least_map, alpha, crf)
+        rows[f"{method} {how} {maximum} {alpha:g}"] = Choice(method, settings)
+    return rows
+
+
+def best(options: Mapping[str, Choice], scores: Mapping[str, Mapping[str, dict]]) -> dict[str, str]:
     """{method: its row with the highest mIoU} in the table of the options."""
-    return {name: max((row for row in options if options[row][0] == name), key=lambda row: scores[row]["miou"]["mean"]) for name in METHODS}
+    chosen = {}
+    for method in METHODS:
+        own = [row for row, choice in options.items() if choice.method == method]
+        chosen[method] = max(own, key=lambda row: scores[row]["miou"]["mean"])
+    return chosen
 
 
-def proposal_table(counts: np.ndarray, samples: int, level: float, seed: int) -> dict[str, dict]:
-    """The proposals' own quality from (objects, sum of overlaps, found at 0.5) of each image."""
-    objects, overlap, hits = (draws(len(counts), samples, seed) @ counts).T
-    return summarise({"proposals": {"recall": 100 * hits / objects, "abo": 100 * overlap / objects}}, level)
+def proposal_table(counts: np.ndarray, chance: Chance) -> dict[str, dict]:
+    """The proposals' own quality, from objects, sum of overlaps and objects found of each image `(N, 3)`."""
+    objects, overlap, hits = (chance.draws(len(counts)) @ counts).T
+    scores = {"recall": 100 * hits / objects, "abo": 100 * overlap / objects}
+    return bootstrap.table({"proposals": scores}, [], chance)[0]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """An image with the file of its raw maps and its segment proposals `(P, H, W)`."""
+    sample: Sample
+    path: Path
+    masks: np.ndarray
+
+
+def _label(poster: Poster, image: _Image, rows: Mapping[str, Choice], settings: DcsmSettings,
+           split: Split) -> dict[str, np.ndarray]:
+    """The segmentation of one image `(H, W)` by every row of the poster; `settings` are DCSM's."""
+    zoomed = zoom_out(poster.fcn, image.sample, poster.zoom, poster.side)
+    raw = load_raw(image.path)
+    probability = torch.from_numpy(load_scores(image.path).max(0))
+    without_subtraction = replace(settings, candidates=0)   # which the poster does not have
+    maps = saliency(enlarged(raw, settings.map_stride), without_subtraction, split.blocks)
+    detected = Detected(probability, raw.candidates.order[:raw.candidates.kept], maps)
+    superpixels = Superpixels(zoomed.regions, poster.zof.probability(zoomed.features))
+    photo = image.sample.photo()
+    objects = objectness(photo, image.masks)
+    results = {}
+    for row, choice in rows.items():
+        if choice.method == "fcn_gbp":
+            results[row] = fcn_gbp(photo, zoomed.scores, detected, choice.settings)
+        elif choice.method == "zof_gbp":
+            results[row] = zof_gbp(photo, superpixels, detected, choice.settings)
+        else:
+            results[row] = fcn_mcg(photo, zoomed.scores, probability, objects, choice.settings)
+    return results
 
 
 def _objects(sample: Sample) -> tuple[list[np.ndarray], np.ndarray]:
-    """True objects and the pixels that are not void; where there are no instance masks, the classes of the class mask."""
-    kind = "instance_masks" if (sample.folder / "instance_masks" / f"{sample.id}.png").exists() else "class_masks"
-    truth = sample.mask(kind)
-    return [truth == number for number in np.unique(truth) if number not in (0, 255)], truth != 255
+    """True objects (without instance masks, the classes of the class mask) and where truth is not void."""
+    has_instances = (sample.folder / "instance_masks" / f"{sample.id}.png").exists()
+    truth = sample.mask("instance_masks" if has_instances else "class_masks")
+    objects = [truth == number for number in np.unique(truth) if number not in (0, VOID)]
+    return objects, truth != VOID

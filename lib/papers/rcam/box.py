@@ -1,4 +1,8 @@
-"""rCAM_Box (section 4.4): rCAM inside boxes, pasted back by maximum. In place of a detector the classifier scores windows or segments' boxes."""
+"""rCAM_Box (section 4.4): rCAM inside boxes, pasted back by maximum.
+
+In place of a detector the classifier scores candidates: windows of a grid, or boxes around segments.
+A box is xmin, ymin, xmax, ymax as shares of the image.
+"""
 from collections.abc import Sequence
 from itertools import product
 
@@ -9,93 +13,142 @@ from torch import Tensor
 
 from lib.data.images import shrunk
 from lib.maps.cam import normalise
+from lib.metrics.localisation import overlaps
 from lib.nets.network import Network
-from lib.papers.rcam.method import SIDE, rcam, to_batch
+from lib.papers.rcam.method import MAP_SIDE, rcam, to_batch
 from lib.papers.rcam.settings import BoxSettings, RcamSettings
+from lib.proposals import segments
 from lib.proposals.boxes import boxes_around
-from lib.proposals.segments import SIDE as SEGMENTS, proposals
 
-SIZES, STEPS = (0.35, 0.5, 0.7, 0.9), 7   # window sides as shares of the image (every pair of them), positions along each axis
+WINDOW_SIDES = (0.35, 0.5, 0.7, 0.9)   # shares of the image's: any two are a window's width and height
+POSITIONS = 7                          # of a window along each axis
+WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
 
 
 def windows() -> Tensor:
-    """Class-agnostic windows `(N, 4)`: xmin, ymin, xmax, ymax as shares of the image; the whole image is the last one."""
-    found = [(x, y, x + w, y + h) for w, h in product(SIZES, SIZES) for x, y in product(np.linspace(0, 1 - w, STEPS), np.linspace(0, 1 - h, STEPS))]
-    return torch.tensor(found + [(0.0, 0.0, 1.0, 1.0)])
+    """Class-agnostic windows `(N, 4)`; the whole image is the last one."""
+    boxes = []
+    for width, height in product(WINDOW_SIDES, WINDOW_SIDES):
+        lefts = np.linspace(0, 1 - width, POSITIONS)
+        tops = np.linspace(0, 1 - height, POSITIONS)
+        for x, y in product(lefts, tops):
+            boxes.append((x, y, x + width, y + height))
+    return torch.tensor([*boxes, WHOLE_IMAGE])
 
 
 def around_segments(photo: Image.Image, least_side: float) -> Tensor:
-    """Boxes `(N, 4)` around segment proposals, as shares of the image; the whole image is the last one. Boxes that are alike count once.
+    """Boxes `(N, 4)` around segment proposals; the whole image is the last one.
 
-    Small ones are left out: the classifier is surest of the most telling part.
+    Boxes that are alike count once. Small ones are left out, as the classifier is surest of the most
+    telling part.
     """
-    small = shrunk(photo, SEGMENTS)
-    boxes = np.unique(boxes_around(proposals(small)), axis=0) / np.array([small.width, small.height] * 2)
-    boxes = boxes[(boxes[:, 2:] - boxes[:, :2] >= least_side).all(1)]
-    return torch.cat([torch.from_numpy(boxes).float().reshape(-1, 4), torch.tensor([[0.0, 0.0, 1.0, 1.0]])])
+    small = shrunk(photo, segments.SEGMENT_SIDE)
+    in_pixels = np.unique(boxes_around(segments.proposals(small)), axis=0)
+    boxes = in_pixels / np.array([small.width, small.height] * 2)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    large = boxes[(sides >= least_side).all(1)]
+    around = torch.from_numpy(large).float().reshape(-1, 4)
+    return torch.cat([around, torch.tensor([WHOLE_IMAGE])])
 
 
 def score_windows(features: Tensor, weight: Tensor, bias: Tensor, boxes: Tensor) -> Tensor:
-    """The classifier's confidence in each window `(B, N)`: its features averaged (integral image), the linear layer, softmax."""
+    """The classifier's confidence in each box `(B, N)`: average of the features, linear layer, softmax."""
     height, width = features.shape[2:]
     integral = torch.nn.functional.pad(features.cumsum(2).cumsum(3), (1, 0, 1, 0))
-    x0, y0, x1, y1 = ((boxes[:, i] * n).round().long() for i, n in enumerate((width, height, width, height)))
-    x0, y0 = x0.clamp(max=width - 1), y0.clamp(max=height - 1)   # a thin box at the border covers its last cell
-    x1, y1 = x1.maximum(x0 + 1), y1.maximum(y0 + 1)
-    total = integral[:, :, y1, x1] - integral[:, :, y0, x1] - integral[:, :, y1, x0] + integral[:, :, y0, x0]
+    x0, x1 = _cells(boxes[:, 0], boxes[:, 2], width)
+    y0, y1 = _cells(boxes[:, 1], boxes[:, 3], height)
+    total = (integral[:, :, y1, x1] - integral[:, :, y0, x1]
+             - integral[:, :, y1, x0] + integral[:, :, y0, x0])
     pooled = (total / ((x1 - x0) * (y1 - y0))).transpose(1, 2)   # (B, N, D)
     return (pooled @ weight.T + bias).softmax(2).amax(2)
 
 
 def choose_boxes(scores: Tensor, boxes: Tensor, settings: BoxSettings) -> list[list[float]]:
-    """Greedy non-maximum suppression of one image's windows `(N,)`; the best window is always kept."""
-    kept: list[Tensor] = []
-    for i in scores.argsort(descending=True, stable=True):
-        if kept and (len(kept) == settings.count or scores[i] < settings.least_score):
+    """The boxes of one image that non-maximum suppression keeps, enlarged; the best one always is.
+
+    scores   of the candidates `(N,)`
+    boxes    the candidates `(N, 4)`
+    """
+    candidates = boxes.cpu().numpy()
+    kept: list[int] = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        enough = len(kept) == settings.count or scores[i] < settings.least_score
+        if kept and enough:
             break
-        if all(_overlap(boxes[i], k) <= settings.overlap for k in kept):
-            kept.append(boxes[i])
-    return [_enlarged(box, settings.margin) for box in kept]
+        overlap_with_kept = overlaps(candidates[[i]], candidates[kept]).max(initial=0)
+        if overlap_with_kept <= settings.overlap:
+            kept.append(i)
+    return [_enlarged(boxes[i], settings.margin) for i in kept]
 
 
 @torch.inference_mode()
 def rcam_box(network: Network, photos: Sequence[Image.Image], settings: RcamSettings) -> Tensor:
-    """rCAM of every kept window, weighted by nothing and pasted back by maximum: `(B, 1, 224, 224)` in 0..1."""
+    """rCAM of every kept box, unweighted, pasted back by maximum: `(B, 1, 224, 224)` in 0..1."""
+    boxes_of_images = _kept_boxes(network, photos, settings)
+    crops = []
+    for photo, boxes in zip(photos, boxes_of_images, strict=True):
+        crops += [_crop(photo, box) for box in boxes]
+    heats = []
+    for start in range(0, len(crops), len(photos)):
+        heats.append(rcam(network, crops[start:start + len(photos)], settings).maps["rcam"])
+    heats_of_images = torch.cat(heats).split([len(boxes) for boxes in boxes_of_images])
+    pasted = [_paste(boxes, maps) for boxes, maps in zip(boxes_of_images, heats_of_images, strict=True)]
+    return normalise(torch.stack(pasted))
+
+
+def _kept_boxes(network: Network, photos: Sequence[Image.Image],
+                settings: RcamSettings) -> list[list[list[float]]]:
+    """The boxes of each photograph, from one forward pass at the largest input size."""
     pixels = to_batch(photos, settings.sizes[-1]).to(next(network.parameters()).device)
     features = network.activations(pixels, [network.features])[network.features]
-    chosen = []
-    for photo, seen in zip(photos, features):
-        candidates = (around_segments(photo, settings.boxes.least_side) if settings.boxes.source == "proposals" else windows()).to(features.device)
-        chosen.append(choose_boxes(score_windows(seen[None], *network.classifier, candidates)[0], candidates, settings.boxes))
-    crops = [_crop(photo, box) for photo, boxes in zip(photos, chosen) for box in boxes]
-    maps = iter(torch.cat([rcam(network, crops[i:i + len(photos)], settings).maps["rcam"] for i in range(0, len(crops), len(photos))]))
-    return normalise(torch.stack([_paste([(box, next(maps)) for box in boxes]) for boxes in chosen]))
+    kept = []
+    for i, photo in enumerate(photos):
+        candidates = _candidates(photo, settings.boxes).to(features.device)
+        scores = score_windows(features[i:i + 1], *network.classifier, candidates)[0]
+        kept.append(choose_boxes(scores, candidates, settings.boxes))
+    return kept
 
 
-def _paste(parts: list[tuple[list[float], Tensor]]) -> Tensor:
-    canvas = torch.zeros(1, SIDE, SIDE)
-    for box, heat in parts:
-        x0, y0, x1, y1 = (round(v * SIDE) for v in box)
-        x0, y0 = min(x0, SIDE - 1), min(y0, SIDE - 1)
-        x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
-        resized = torch.nn.functional.interpolate(heat[None], (y1 - y0, x1 - x0), mode="bilinear", align_corners=False)[0]
+def _candidates(photo: Image.Image, settings: BoxSettings) -> Tensor:
+    if settings.source == "proposals":
+        return around_segments(photo, settings.least_side)
+    return windows()
+
+
+def _cells(low: Tensor, high: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The first of `count` cells that each interval of shares covers, and the one behind its last."""
+    # A thin box at the far border covers the last cell, and no box covers less than one.
+    first = (low * count).round().long().clamp(max=count - 1)
+    behind = (high * count).round().long().maximum(first + 1)
+    return first, behind
+
+
+def _paste(boxes: Sequence[Sequence[float]], maps: Tensor) -> Tensor:
+    """The maps `(N, 1, h, w)` of an image's boxes on one canvas `(1, 224, 224)`; the highest value counts."""
+    canvas = torch.zeros(1, MAP_SIDE, MAP_SIDE)
+    for (xmin, ymin, xmax, ymax), heat in zip(boxes, maps, strict=True):
+        x0, x1 = _map_pixels(xmin, xmax)
+        y0, y1 = _map_pixels(ymin, ymax)
+        size = (y1 - y0, x1 - x0)
+        resized = torch.nn.functional.interpolate(heat[None], size, mode="bilinear", align_corners=False)[0]
         canvas[:, y0:y1, x0:x1] = canvas[:, y0:y1, x0:x1].maximum(resized)
     return canvas
 
 
-def _crop(photo: Image.Image, box: list[float]) -> Image.Image:
+def _map_pixels(low: float, high: float) -> tuple[int, int]:
+    """The first pixel of a map that an interval of shares covers, and the one behind its last."""
+    first = min(round(low * MAP_SIDE), MAP_SIDE - 1)   # as in `_cells`
+    return first, max(round(high * MAP_SIDE), first + 1)
+
+
+def _crop(photo: Image.Image, box: Sequence[float]) -> Image.Image:
     x0, y0 = int(box[0] * photo.width), int(box[1] * photo.height)
-    return photo.crop((x0, y0, max(x0 + 1, round(box[2] * photo.width)), max(y0 + 1, round(box[3] * photo.height))))
+    x1 = max(x0 + 1, round(box[2] * photo.width))
+    y1 = max(y0 + 1, round(box[3] * photo.height))
+    return photo.crop((x0, y0, x1, y1))
 
 
 def _enlarged(box: Tensor, margin: float) -> list[float]:
     x0, y0, x1, y1 = box.tolist()
     dx, dy = margin * (x1 - x0) / 2, margin * (y1 - y0) / 2
     return [max(0.0, x0 - dx), max(0.0, y0 - dy), min(1.0, x1 + dx), min(1.0, y1 + dy)]
-
-
-def _overlap(a: Tensor, b: Tensor) -> float:
-    """Intersection over union."""
-    side = (torch.minimum(a[2:], b[2:]) - torch.maximum(a[:2], b[:2])).clamp(min=0)
-    area = [(box[2:] - box[:2]).prod() for box in (a, b)]
-    return float(side.prod() / (area[0] + area[1] - side.prod()))

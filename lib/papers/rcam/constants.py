@@ -9,57 +9,75 @@ from lib.data.dataset import Sample
 from lib.maps.cam import cam, normalise
 from lib.metrics.scoring import Scored, batches
 from lib.nets.network import Network
-from lib.papers.rcam.method import Scale, crf, full_size, look, refine
+from lib.papers.rcam.method import Scale, crf, forward_pass, full_size, refine
 from lib.papers.rcam.settings import RcamConstants, RcamSettings
 from lib.refine.settings import CrfSettings
 
 
 def goal(row: Mapping[str, Mapping[str, float]]) -> float:
-    """What is maximised: the mean of OIS and ODS, the two scores of the paper's claims."""
+    """The value that is maximised: the mean of OIS and ODS, the two scores of the paper's claims."""
     return (row["ois"]["mean"] + row["ods"]["mean"]) / 2
 
 
+def ranked(rows: Mapping[str, Mapping]) -> list[str]:
+    """The rows from the highest goal to the lowest, equals in their order."""
+    return sorted(rows, key=lambda name: -goal(rows[name]))
+
+
 def best(rows: Mapping[str, Mapping]) -> str:
-    """The row with the highest goal."""
-    return max(rows, key=lambda name: goal(rows[name]))
+    """The row with the highest goal, the first of equals."""
+    return ranked(rows)[0]
 
 
 def filter_grid(grid: RcamConstants, base: RcamSettings) -> dict[str, RcamSettings]:
     """Every combination of window, lags and eps, by a name that says which."""
-    return {f"{w}, lag {lag:g}, {n} comp., eps {eps:g}": replace(base, window=w, max_lag=lag, lag_components=n, eps=eps)
-            for w, lag, n, eps in product(grid.windows, grid.max_lags, grid.lag_components, grid.eps)}
+    choices = {}
+    for window, lag, components, eps in product(grid.windows, grid.max_lags, grid.lag_components, grid.eps):
+        name = f"{window}, lag {lag:g}, {components} comp., eps {eps:g}"
+        choices[name] = replace(base, window=window, max_lag=lag, lag_components=components, eps=eps)
+    return choices
 
 
 def crf_grid(grid: RcamConstants, base: CrfSettings) -> dict[str, CrfSettings]:
-    """Every combination of kernel widths and weights."""
-    return {f"alpha {a:g}, beta {b:g}, weights {w:g}/{s:g}": replace(base, theta_alpha=a, theta_beta=b, bilateral=w, spatial=s)
-            for a, b, (w, s) in product(grid.theta_alphas, grid.theta_betas, grid.weights)}
+    """Every combination of kernel widths and weights, by a name that says which."""
+    choices = {}
+    for alpha, beta, (bilateral, spatial) in product(grid.theta_alphas, grid.theta_betas, grid.weights):
+        name = f"alpha {alpha:g}, beta {beta:g}, weights {bilateral:g}/{spatial:g}"
+        choices[name] = replace(base, theta_alpha=alpha, theta_beta=beta,
+                                bilateral=bilateral, spatial=spatial)
+    return choices
 
 
 @torch.inference_mode()
-def search_filter(network: Network, samples: Sequence[Sample], grid: dict[str, RcamSettings], batch: int) -> Scored:
-    """rCAM3 under every setting of the guided filter; cam1 beside them. The network looks once."""
+def search_filter(network: Network, samples: Sequence[Sample], grid: dict[str, RcamSettings],
+                  batch: int) -> Scored:
+    """rCAM3 under every setting of the guided filter, and CAM1, from one forward pass an input size."""
     scored = Scored()
-    for part, scales in _looks(network, samples, next(iter(grid.values())), batch):
-        weight = network.classifier[0]
+    weight = network.classifier[0]
+    shared = next(iter(grid.values()))   # the grid's settings have the input sizes and the guide in common
+    for part, scales in _forward_passes(network, samples, shared, batch):
         maps = {name: refine(scales, weight, settings).fusion for name, settings in grid.items()}
         maps["cam1"] = full_size(cam(scales[0].features, weight, scales[0].probability.argmax(1)))
-        scored.add({name: normalise(m).cpu() for name, m in maps.items()}, part)
+        scored.add({name: normalise(values).cpu() for name, values in maps.items()}, part)
     return scored
 
 
 @torch.inference_mode()
-def search_crf(network: Network, samples: Sequence[Sample], settings: RcamSettings, grid: dict[str, CrfSettings], batch: int) -> Scored:
-    """rCAM under every setting of the CRF, on one rCAM3; that beside them."""
+def search_crf(network: Network, samples: Sequence[Sample], settings: RcamSettings,
+               grid: dict[str, CrfSettings], batch: int) -> Scored:
+    """rCAM under every setting of the CRF, and the rCAM3 that they all start from."""
     scored = Scored()
-    for part, scales in _looks(network, samples, settings, batch):
+    for part, scales in _forward_passes(network, samples, settings, batch):
         fusion = normalise(refine(scales, network.classifier[0], settings).fusion).cpu()
-        photos = [s.photo() for s in part]
-        scored.add({name: crf(photos, fusion, chosen) for name, chosen in grid.items()} | {"rcam3": fusion}, part)
+        photos = [sample.photo() for sample in part]
+        maps = {name: crf(photos, fusion, chosen) for name, chosen in grid.items()}
+        maps["rcam3"] = fusion
+        scored.add(maps, part)
     return scored
 
 
-def _looks(network: Network, samples: Sequence[Sample], settings: RcamSettings, batch: int) -> Iterator[tuple[Sequence[Sample], list[Scale]]]:
+def _forward_passes(network: Network, samples: Sequence[Sample], settings: RcamSettings,
+                    batch: int) -> Iterator[tuple[Sequence[Sample], list[Scale]]]:
     for part in batches(samples, batch, f"constants for {network.name}"):
-        photos = [s.photo() for s in part]
-        yield part, [look(network, photos, side, settings) for side in settings.sizes]
+        photos = [sample.photo() for sample in part]
+        yield part, [forward_pass(network, photos, side, settings) for side in settings.sizes]

@@ -1,63 +1,102 @@
-"""Figures 1, 3 and 4 of the rCAM paper, the contact sheet, and grids of the best and worst images by score."""
-from collections.abc import Sequence
+"""Figures 1, 3 and 4 of rCAM, a contact sheet, grids of the best and the worst images, and bars of F."""
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import minimum_filter
+from torch import Tensor
 
-from lib.data.dataset import Dataset, Sample
+from lib.data.dataset import Dataset, Sample, subset
 from lib.maps.cam import normalise
-from lib.metrics.scoring import Scored, subset
+from lib.metrics.fmeasure import Curves
+from lib.metrics.scoring import Scored
 from lib.nets.network import Network
 from lib.papers.rcam.levels import components
 from lib.papers.rcam.method import rcam
 from lib.papers.rcam.settings import RcamSettings
-from lib.report.figures import SIDE, Picture, heat, photograph, picture_grid
+from lib.report.figures import SIDE, Picture, bars, heat, photograph, picture_grid
 
 MAPS = ("cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 LABELS = ("image", "CAM₁", "CAM₂", "rCAM₁", "rCAM₂", "rCAM₃", "rCAM", "truth")
+SHEET_IMAGES, SHEET_COLUMNS = 24, 8
+COMPONENTS = 3   # of every level that figure 3 shows
+OUTLINE = (255, 230, 0)
 
 
-def contact_sheet(dataset: Dataset, split: str, images: int = 24, columns: int = 8) -> Figure:
+def contact_sheet(dataset: Dataset, split: str) -> Figure:
     """Images of a split spread evenly over it, the truth's outline drawn in."""
-    pictures = [_outlined(s) for s in subset(dataset.split(split), images)]
-    pictures += [np.ones((SIDE, SIDE, 3))] * (-len(pictures) % columns)
-    return picture_grid([pictures[i:i + columns] for i in range(0, len(pictures), columns)], [""] * columns, size=1.25)
+    pictures = [_outlined(sample) for sample in subset(dataset.split(split), SHEET_IMAGES)]
+    blank = np.ones((SIDE, SIDE, 3))
+    pictures += [blank] * (-len(pictures) % SHEET_COLUMNS)
+    starts = range(0, len(pictures), SHEET_COLUMNS)
+    rows = [pictures[start:start + SHEET_COLUMNS] for start in starts]
+    return picture_grid(rows, [""] * SHEET_COLUMNS, size=1.25)
 
 
-def map_grid(network: Network, samples: Sequence[Sample], settings: RcamSettings, labels: Sequence[str] = ()) -> Figure:
-    """Figures 1 and 4: every map of the method beside image and truth."""
-    found = rcam(network, [s.photo() for s in samples], settings).maps
-    rows = [[photograph(s.photo()), *(heat(found[m][i, 0].numpy()) for m in MAPS), _truth(s)] for i, s in enumerate(samples)]
-    return picture_grid(rows, LABELS, labels or [s.id for s in samples], size=1.2)
+def map_grid(network: Network, samples: Sequence[Sample], settings: RcamSettings,
+             labels: Sequence[str] = ()) -> Figure:
+    """Figures 1 and 4: every map of the method beside image and truth; `labels` replace the images' ids."""
+    photos = [sample.photo() for sample in samples]
+    maps = rcam(network, photos, settings).maps
+    rows = []
+    for i, sample in enumerate(samples):
+        heats = [heat(maps[row][i, 0].numpy()) for row in MAPS]
+        rows.append([photograph(photos[i]), *heats, _truth(sample)])
+    return picture_grid(rows, LABELS, labels or [sample.id for sample in samples], size=1.2)
 
 
 def component_grid(network: Network, samples: Sequence[Sample], settings: RcamSettings) -> Figure:
     """Figure 3: the first three components at every level."""
-    found = components(network, [s.photo() for s in samples], settings)
-    columns = ["image", *(f"C{side} {k + 1}" for side in found for k in range(3))]
-    rows = [[photograph(s.photo()), *(heat(normalise(maps[i:i + 1, k:k + 1])[0, 0].numpy(), Image.Resampling.NEAREST)
-                                      for maps in found.values() for k in range(3))] for i, s in enumerate(samples)]
+    photos = [sample.photo() for sample in samples]
+    levels = components(network, photos, settings)
+    columns = ["image"]
+    for side in levels:
+        columns += [f"C{side} {k + 1}" for k in range(COMPONENTS)]
+    rows = []
+    for i, photo in enumerate(photos):
+        row = [photograph(photo)]
+        for maps in levels.values():
+            row += [_component(maps[i:i + 1, k:k + 1]) for k in range(COMPONENTS)]
+        rows.append(row)
     return picture_grid(rows, columns, size=0.95)
 
 
 def extremes(scored: Scored, row: str, images: int) -> tuple[list[int], list[int]]:
     """Positions of the best and the worst images by their own best F: chosen by score, not by taste."""
-    from lib.metrics.fmeasure import Curves
-
-    order = Curves.of(scored.curves[row]).f.max(1).argsort(kind="stable")
-    return order[::-1][:images].tolist(), order[:images].tolist()
+    worst_first = best_f(scored, row).argsort(kind="stable")
+    return worst_first[::-1][:images].tolist(), worst_first[:images].tolist()
 
 
-def extreme_grid(network: Network, samples: Sequence[Sample], scored: Scored, settings: RcamSettings, images: int) -> tuple[Figure, Figure]:
-    """Map grids of the best and of the worst images, labelled with their F."""
-    from lib.metrics.fmeasure import Curves
+def best_f(scored: Scored, row: str) -> np.ndarray:
+    """Each image's own best F `(N,)`."""
+    return Curves.of(scored.curves[row]).f.max(1)
 
-    f, by_id = Curves.of(scored.curves["rcam"]).f.max(1), {s.id: s for s in samples}
-    grids = [map_grid(network, [by_id[scored.ids[i]] for i in chosen], settings, [f"F {f[i]:.2f}" for i in chosen])
-             for chosen in extremes(scored, "rcam", images)]
-    return grids[0], grids[1]
+
+def extreme_grid(network: Network, samples: Sequence[Sample], scored: Scored, settings: RcamSettings,
+                 images: int) -> tuple[Figure, Figure]:
+    """Map grids of the best and of the worst images by F of rCAM, labelled with it."""
+    f = best_f(scored, "rcam")
+    by_id = {sample.id: sample for sample in samples}
+    grids = []
+    for places in extremes(scored, "rcam", images):
+        chosen = [by_id[scored.ids[place]] for place in places]
+        grids.append(map_grid(network, chosen, settings, [f"F {f[place]:.2f}" for place in places]))
+    best, worst = grids
+    return best, worst
+
+
+def f_bars(rows: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """ODS and OIS of every row with their intervals; `rows` is {row: {metric: interval}}, as in a record."""
+    groups = {}
+    for metric in ("ods", "ois"):
+        groups[metric] = {row: scores[metric] for row, scores in rows.items()}
+    return bars(groups, "F")
+
+
+def _component(values: Tensor) -> Picture:
+    """One component `(1, 1, h, w)`, its cells left square."""
+    return heat(normalise(values)[0, 0].numpy(), Image.Resampling.NEAREST)
 
 
 def _truth(sample: Sample) -> Picture:
@@ -70,7 +109,7 @@ def _outlined(sample: Sample) -> Picture:
     photo.thumbnail((SIDE, SIDE))
     truth = np.asarray(Image.fromarray(sample.foreground()[0]).resize(photo.size))
     edge = truth & ~minimum_filter(truth, 3)
-    picture = Image.fromarray(np.where(edge[..., None], np.uint8((255, 230, 0)), np.asarray(photo)))
+    picture = Image.fromarray(np.where(edge[..., None], np.uint8(OUTLINE), np.asarray(photo)))
     square = Image.new("RGB", (SIDE, SIDE), "white")
     square.paste(picture, ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2))
     return np.asarray(square)

@@ -1,5 +1,8 @@
-"""What the response maps of each level hold (section 3.2): shape against background, or gradients."""
-from collections.abc import Sequence
+"""Where the shape is (section 3.2): what the response maps of every level separate and follow.
+
+Foreground against background tells of shape, the image's gradient of edges.
+"""
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
@@ -10,18 +13,25 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.data.dataset import Sample
-from lib.metrics.bootstrap import Scores, compare, draws
+from lib.metrics import bootstrap
+from lib.metrics.bootstrap import Chance, Table
 from lib.metrics.scoring import batches
 from lib.nets.network import Network
-from lib.papers.rcam.method import shape, to_batch
+from lib.papers.rcam.method import shape_components, to_batch
 from lib.papers.rcam.settings import RcamSettings
 
 STRIDES = (2, 4, 8, 16)
+COMPONENTS = 3      # that share the images among them in the table of components
+PHOTO_SIDE = 224    # at which a photograph's gradient is taken
 
 
 class Levels(NamedTuple):
-    """Per image `(N, levels)`: how well the best component separates foreground (0.5-1), and follows the gradient (0-1); the
-    component (0-based) of the guide's level that separates best `(N,)`."""
+    """How well the best component of every level does, for each image.
+
+    separation   of foreground and background, 0.5 to 1: `(N, levels)`
+    gradient     correlation with the image's gradient, 0 to 1: `(N, levels)`
+    component    number, from 0, of the component of the guide's level that separates best: `(N,)`
+    """
     separation: np.ndarray
     gradient: np.ndarray
     component: np.ndarray
@@ -29,65 +39,84 @@ class Levels(NamedTuple):
 
 @torch.inference_mode()
 def components(network: Network, photos: Sequence[Image.Image], settings: RcamSettings) -> dict[int, Tensor]:
-    """{side: first components of all response maps of that side} for I_1."""
+    """{side: first components of all response maps of that side}, from one forward pass at the first size."""
     side = settings.sizes[0]
-    names = [name for stride in STRIDES for name in network.responses.get(stride, ())]
-    seen = network.activations(to_batch(photos, side).to(next(network.parameters()).device), names)
-    return {side // s: shape(seen, network, s, settings.components).cpu() for s in STRIDES if s in network.responses}
+    device = next(network.parameters()).device
+    strides = [stride for stride in STRIDES if stride in network.responses]
+    layers = [name for stride in strides for name in network.responses[stride]]
+    responses = network.activations(to_batch(photos, side).to(device), layers)
+    maps = {}
+    for stride in strides:
+        maps[side // stride] = shape_components(responses, network, stride, settings.components).cpu()
+    return maps
 
 
 def levels(network: Network, samples: Sequence[Sample], settings: RcamSettings, batch: int) -> Levels:
     """Measure every level on every sample that has foreground and background."""
-    rows = [row for part in batches(samples, batch, f"shape levels, {network.name}") for row in _measure(network, part, settings)]
-    return Levels(*(np.array(column) for column in zip(*rows)))
+    guide_side = settings.sizes[0] // settings.guide_stride
+    rows = []
+    for part in batches(samples, batch, f"shape levels, {network.name}"):
+        photos = [sample.photo() for sample in part]
+        maps = components(network, photos, settings)
+        for i, sample in enumerate(part):
+            truth = torch.from_numpy(sample.foreground()[0])
+            if truth.any() and not truth.all():
+                of_sample = {side: values[i] for side, values in maps.items()}
+                rows.append(_measure(of_sample, truth, photos[i], guide_side))
+    separation, gradient, component = zip(*rows, strict=True)
+    return Levels(np.array(separation), np.array(gradient), np.array(component))
 
 
-def level_tables(found: Levels, sides: Sequence[int], samples: int, seed: int) -> tuple[dict[str, Scores], dict[str, Scores]]:
-    """(shape_levels, shape_component) as {row: {metric: draws}}; shares in percent."""
-    weights = draws(len(found.component), samples, seed)
-    by_level = {f"level{side}": {"separation": weights @ found.separation[:, i], "gradient": weights @ found.gradient[:, i]}
-                for i, side in enumerate(sides)}
-    share = {f"component{k + 1}": {"share": 100 * weights @ (found.component == k)} for k in range(3)}
-    return by_level, share
+def level_table(measured: Levels, sides: Sequence[int], chance: Chance) -> Table:
+    """A row for every level, and the paired differences between any two of them."""
+    weights = chance.draws(len(measured.component))
+    scores = {}
+    for i, side in enumerate(sides):
+        scores[f"level{side}"] = {"separation": weights @ measured.separation[:, i],
+                                  "gradient": weights @ measured.gradient[:, i]}
+    return bootstrap.table(scores, list(permutations(scores, 2)), chance)
 
 
-def compare_levels(by_level: dict[str, Scores], level: float) -> dict:
-    """Paired differences between any two levels."""
-    return compare(by_level, list(permutations(by_level, 2)), level)
+def component_table(measured: Levels, chance: Chance) -> dict[str, dict]:
+    """The share of the images, in percent, on which each component separates best."""
+    weights = chance.draws(len(measured.component))
+    scores = {}
+    for k in range(COMPONENTS):
+        scores[f"component{k + 1}"] = {"share": 100 * weights @ (measured.component == k)}
+    return bootstrap.table(scores, [], chance)[0]
 
 
 def auc(values: np.ndarray, inside: np.ndarray) -> float:
-    """Chance that a foreground position has the larger value, up to sign; ties count half."""
+    """Area under the ROC curve: how likely a foreground position has the larger value, up to sign.
+
+    Ties count half.
+    """
     from scipy.stats import rankdata
 
     n, m = int(inside.sum()), int((~inside).sum())
-    chance = (rankdata(values)[inside].sum() - n * (n + 1) / 2) / (n * m)
-    return float(max(chance, 1 - chance))
+    area = (rankdata(values)[inside].sum() - n * (n + 1) / 2) / (n * m)
+    return float(max(area, 1 - area))
 
 
-def _measure(network: Network, part: Sequence[Sample], settings: RcamSettings) -> list[tuple[list[float], list[float], int]]:
-    photos = [s.photo() for s in part]
-    found = components(network, photos, settings)
-    guide = settings.sizes[0] // settings.guide_stride
-    rows = []
-    for i, sample in enumerate(part):
-        truth = torch.from_numpy(sample.foreground()[0])
-        if not truth.any() or truth.all():
-            continue
-        separation, gradient, best = [], [], 0
-        for side, maps in found.items():
-            inside = _inside(truth, side)
-            aucs = [auc(c.numpy().ravel(), inside.ravel()) for c in maps[i]]
-            edges = _gradient(photos[i], side).ravel()
-            separation.append(max(aucs))
-            gradient.append(max(abs(_correlation(c.numpy().ravel(), edges)) for c in maps[i]))
-            best = int(np.argmax(aucs)) if side == guide else best
-        rows.append((separation, gradient, best))
-    return rows
+def _measure(maps: Mapping[int, Tensor], truth: Tensor, photo: Image.Image,
+             guide_side: int) -> tuple[list[float], list[float], int]:
+    """Separation and gradient of every level of one image, and the best component at the guide's."""
+    separation, gradient = [], []
+    best = 0
+    for side, level_maps in maps.items():
+        inside = _inside(truth, side).ravel()
+        edges = _gradient(photo, side).ravel()
+        flat = [component.numpy().ravel() for component in level_maps]
+        areas = [auc(values, inside) for values in flat]
+        separation.append(max(areas))
+        gradient.append(max(abs(_correlation(values, edges)) for values in flat))
+        if side == guide_side:
+            best = int(np.argmax(areas))
+    return separation, gradient, best
 
 
 def _inside(truth: Tensor, side: int) -> np.ndarray:
-    """Foreground cells of a level: half covered or, where no cell is (small objects), the most covered ones."""
+    """Foreground cells of a level: half covered or, where no cell is, the most covered ones."""
     share = _shrink(truth.float(), side).numpy()
     return share >= min(0.5, share.max())
 
@@ -98,8 +127,9 @@ def _shrink(values: Tensor, side: int) -> Tensor:
 
 def _gradient(photo: Image.Image, side: int) -> np.ndarray:
     """Magnitude of the grey image's gradient, averaged over the level's cells."""
-    grey = np.asarray(photo.convert("L").resize((224, 224), Image.Resampling.BILINEAR), dtype=np.float32)
-    return _shrink(torch.from_numpy(np.hypot(*np.gradient(grey))), side).numpy()
+    small = photo.convert("L").resize((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.BILINEAR)
+    magnitude = np.hypot(*np.gradient(np.asarray(small, dtype=np.float32)))
+    return _shrink(torch.from_numpy(magnitude), side).numpy()
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

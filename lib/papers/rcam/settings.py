@@ -1,4 +1,4 @@
-"""rCAM's constants (params.yaml, block rcam)."""
+"""rCAM's constants in params.yaml; free of torch, so that params.yaml can be checked quickly."""
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +10,15 @@ from lib.refine.settings import CrfSettings
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """Boxes of rCAM_Box: around segment proposals whose sides are at least `least_side` of the image's, or windows of a grid; how many are
-    kept, non-maximum suppression, the least score, the enlargement."""
+    """Boxes of rCAM_Box (section 4.4).
+
+    source        boxes around segment proposals, or windows of a grid
+    least_side    of a box around a segment, as a share of the image's side; smaller ones are left out
+    count         boxes kept an image
+    overlap       intersection over union with a better box above which a box is suppressed
+    least_score   of a box that is kept (the best one always is)
+    margin        by which a kept box is enlarged, as a share of its sides
+    """
     source: Literal["proposals", "windows"] = bounded()
     least_side: float = bounded(0, 1)
     count: int = bounded(1, 100)
@@ -22,7 +29,19 @@ class BoxSettings:
 
 @dataclass(frozen=True)
 class RcamSettings:
-    """Section 3 of the paper; `window` is a radius in cells where it is a number."""
+    """Section 3 of the paper.
+
+    sizes            sides of the input images, the smallest first
+    guide_stride     stride of the response maps that guide the filter
+    components       principal components of the response maps that make up the shape S
+    max_lag          largest lag of the variogram, as a share of the guide's side
+    lag_components   components that the variogram is taken of
+    window           what the variogram's sigma is read as; where it is a number, the radius in cells
+    eps              of the guided filter
+    crf, crf_cited   our CRF, and the one of the implementation that the paper cites
+    boxes            of rCAM_Box
+    googlenet_tail   whether BVLC GoogLeNet's last modules are dilated at stride 16
+    """
     sizes: tuple[int, ...] = bounded(64, 2048)
     guide_stride: Literal[2, 4, 8, 16] = bounded()
     components: int = bounded(1, 16)
@@ -38,6 +57,7 @@ class RcamSettings:
 
 @dataclass(frozen=True)
 class RcamScales:
+    """The ablations of notebook rcam_scales, one list of choices a table."""
     sizes: list[tuple[int, ...]] = bounded(64, 2048)
     guide_strides: list[Literal[2, 4, 8, 16]] = bounded()
     radii: list[int] = bounded(1, 64)
@@ -46,6 +66,7 @@ class RcamScales:
 
 @dataclass(frozen=True)
 class RcamConstants:
+    """The choices that notebook rcam_constants tries; `weights` are pairs, bilateral and spatial."""
     eps: list[float] = bounded(1e-8, 10)
     windows: list[Literal["radius", "diameter"]] = bounded()
     lag_components: list[Literal[1, 3]] = bounded()
@@ -58,7 +79,12 @@ class RcamConstants:
 
 @dataclass(frozen=True)
 class RcamRun:
-    """What a notebook runs on in one tier: data sets, networks, images of each (null: all; in boxes: fewer), images a batch."""
+    """The data sets and networks of notebook rcam in one tier.
+
+    images       of each data set, spread evenly (null: all)
+    box_images   of these, how many are run in boxes (null: all)
+    batch        images at a time
+    """
     datasets: list[str] = of_tier("dataset")
     networks: list[str] = of_tier("networks")
     images: int | None = bounded(1, None)
@@ -95,4 +121,4 @@ def check(params: Params) -> None:
 
 
 def check_tier(name: str, tier: Tier, params: Params) -> None:
-    """rCAM is not trained: nothing has to be there before its notebooks."""
+    """Accept every tier: rCAM is not trained, so nothing has to be there before its notebooks."""

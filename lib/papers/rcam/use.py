@@ -6,6 +6,7 @@ from lib.papers.found import Evaluated, Found, Request, Segmenter
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
+    from lib.nets.network import Network
 
 STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 SEGMENTS = (*STEPS, "rcam_box")
@@ -14,13 +15,10 @@ EVALUATES = ("rcam", "rcam_box")
 
 def segmenter(request: Request, params: Any) -> Segmenter:
     """Photographs -> heat maps, by rCAM, one of its steps, or rCAM in boxes."""
-    from lib.base.parallel import device
     from lib.papers.rcam.box import rcam_box
     from lib.papers.rcam.method import rcam
-    from lib.papers.rcam.tables import open_network
 
-    run = params.tier[request.tier].rcam
-    network = open_network(request.network or run.networks[0], params.rcam, device())
+    network = _network(request, params)
     if request.method == "rcam_box":
         return lambda photos: [Found(heat) for heat in rcam_box(network, photos, params.rcam)]
     return lambda photos: [Found(heat) for heat in rcam(network, photos, params.rcam).maps[request.method]]
@@ -28,15 +26,20 @@ def segmenter(request: Request, params: Any) -> Segmenter:
 
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
     """The rows of table 1, or of table 2 for rCAM in boxes."""
-    from lib.base.parallel import device
-    from lib.papers.rcam.tables import open_network, table1, table2
+    from lib.papers.rcam.tables import table1, table2
 
-    run = params.tier[request.tier].rcam
-    network = open_network(request.network or run.networks[0], params.rcam, device())
-    batch = request.batch or run.batch
+    network = _network(request, params)
+    batch = request.batch or params.tier[request.tier].rcam.batch
     if request.method == "rcam":
         scored, _ = table1(network, samples, params.rcam, batch)
     else:
         scored = table2(network, samples, params.rcam, batch)
     rows, _ = scored.table([], params.chance)
     return Evaluated(network.name, len(scored.ids), rows, f"{scored.dropped} without foreground left out")
+
+
+def _network(request: Request, params: Any) -> "Network":
+    """The network that is asked for, or else the first of the tier's."""
+    from lib.papers.rcam.tables import open_network
+
+    return open_network(request.network or params.tier[request.tier].rcam.networks[0], params.rcam)

@@ -46,7 +46,13 @@ def wallpapers(share: Path, size: tuple[int, int] = (40, 30)) -> None:
 
 
 def members(share: Path, seed: int = SEED) -> dict[str, dict[str, list[str]]]:
-    return {split: {c: [o.name for o in found] for c, found in load_material(share, seed, split).cutouts.items()} for split in SPLITS}
+    """Names of cut-outs by split and category."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for split in SPLITS:
+        found[split] = {}
+        for category, listed in load_material(share, seed, split).cutouts.items():
+            found[split][category] = [cutout.name for cutout in listed]
+    return found
 
 
 @pytest.mark.parametrize("count", [4, 7, 11, 40])
@@ -57,7 +63,8 @@ def test_splits_are_disjoint_and_complete(tmp_path: Path, count: int) -> None:
     ends = [round(sum(SHARES[:n + 1]) * count) for n in range(3)]
     for category in CATEGORIES:
         parts = [found[split][category] for split in SPLITS]
-        assert sorted(sum(parts, [])) == [f"s{n:03d}" for n in range(count)]   # every one once
+        every = [name for part in parts for name in part]
+        assert sorted(every) == [f"s{n:03d}" for n in range(count)]   # every one once
         assert [len(p) for p in parts] == [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
         assert parts == [sorted(p) for p in parts]
     assert ends[2] == count
@@ -67,12 +74,16 @@ def test_the_assignment_depends_on_seed_and_names_alone(tmp_path: Path) -> None:
     def shuffled(names: list[str]) -> list[str]:
         return random.Random(1).sample(names, len(names))
 
-    for folder, order in {"a": sorted, "b": shuffled, "toys/symbols/cartoon": lambda names: sorted(names, reverse=True)}.items():
+    def backwards(names: list[str]) -> list[str]:
+        return sorted(names, reverse=True)
+
+    # where the project lies is no reason to leave anything out
+    for folder, order in {"a": sorted, "b": shuffled, "toys/symbols/cartoon": backwards}.items():
         stamps(tmp_path / folder, 9, order)
         wallpapers(tmp_path / folder)
     expected = members(tmp_path / "a")
     assert members(tmp_path / "b") == expected
-    assert members(tmp_path / "toys/symbols/cartoon") == expected   # where the project lies is no reason to leave anything out
+    assert members(tmp_path / "toys/symbols/cartoon") == expected
     assert members(tmp_path / "a", SEED + 1) != expected
 
 
@@ -83,7 +94,9 @@ def test_categories_are_shuffled_on_their_own(tmp_path: Path) -> None:
     folders = CATEGORIES["fish"][0]
     stamp(tmp_path / "tuxpaint" / "stamps" / folders[0] / "another.png")
     after = members(tmp_path)
-    assert [c for c in CATEGORIES if any(before[s][c] != after[s][c] for s in SPLITS)] == ["fish"]
+    for category in CATEGORIES:
+        changed = any(before[split][category] != after[split][category] for split in SPLITS)
+        assert changed == (category == "fish")
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
@@ -114,10 +127,11 @@ def test_cut_outs_are_trimmed_to_what_is_solid(tmp_path: Path) -> None:
     stamps(tmp_path, 9)
     wallpapers(tmp_path)
     pixels = np.zeros((20, 30, 4), dtype=np.uint8)
-    pixels[2:18, 3:25] = (9, 9, 9, 127)   # a shadow
-    pixels[5:12, 7:20] = (9, 9, 9, 128)
+    pixels[2:18, 3:25] = [9, 9, 9, 127]   # a shadow
+    pixels[5:12, 7:20] = [9, 9, 9, 128]
+    folder = tmp_path / "tuxpaint" / "stamps" / CATEGORIES["bird"][0][0]
     for n in range(9):
-        Image.fromarray(pixels).save(tmp_path / "tuxpaint" / "stamps" / CATEGORIES["bird"][0][0] / f"s{n:03d}.png")
+        Image.fromarray(pixels).save(folder / f"s{n:03d}.png")
     bird = load_material(tmp_path, SEED, "train").cutouts["bird"][0]
     assert bird.rgba.mode == "RGBA" and bird.rgba.size == (13, 7) and bird.category == "bird"
 
@@ -135,7 +149,8 @@ def test_the_largest_version_of_a_wallpaper_is_taken(tmp_path: Path) -> None:
     stamps(tmp_path, 9)
     wallpapers(tmp_path)
     folder = tmp_path / WALLPAPERS["val"][0] / "contents" / "images"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(folder / "0.jpg", quality=100)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "0.jpg", quality=100)
     Image.new("RGB", (10, 10)).save(folder / "2.jpg")
     assert load_material(tmp_path, SEED, "val").backgrounds[0].size == (60, 50)
 
@@ -143,13 +158,16 @@ def test_the_largest_version_of_a_wallpaper_is_taken(tmp_path: Path) -> None:
 def test_a_package_without_a_category_is_a_problem(tmp_path: Path) -> None:
     stamps(tmp_path, 2)   # the rounded shares of two leave nothing for one split
     wallpapers(tmp_path)
-    with pytest.raises(Problem, match='no cut-out of category "bird" for split (train|val|test); the package tuxpaint-stamps-default'):
+    words = ('no cut-out of category "bird" for split (train|val|test); '
+             "the package tuxpaint-stamps-default")
+    with pytest.raises(Problem, match=words):
         members(tmp_path)
 
 
 def test_too_few_wallpapers_are_a_problem(tmp_path: Path) -> None:
     stamps(tmp_path, 9)
-    with pytest.raises(Problem, match=f"only 0 wallpapers for split train, at least 3 are needed; install {WALLPAPER_PACKAGES[0]}"):
+    words = f"only 0 wallpapers for split train, at least 3 are needed; install {WALLPAPER_PACKAGES[0]}"
+    with pytest.raises(Problem, match=words):
         load_material(tmp_path, SEED, "train")
 
 
@@ -157,7 +175,8 @@ def test_no_wallpaper_serves_two_splits() -> None:
     assert set(WALLPAPERS) == set(SPLITS)
     starts = [(split, start) for split, listed in WALLPAPERS.items() for start in listed]
     for (one, first), (other, second) in combinations(starts, 2):
-        assert not first.startswith(second) and not second.startswith(first), f"{one} {first} and {other} {second}"
+        overlap = first.startswith(second) or second.startswith(first)
+        assert not overlap, f"{one} {first} and {other} {second}"
     assert all(len(listed) >= 3 for listed in WALLPAPERS.values())
 
 
@@ -187,7 +206,9 @@ def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cutouts, "package_version", lambda deb: f"{deb.stem} 1")
     names = ["tuxpaint-stamps-default", *WALLPAPER_PACKAGES]
     for _ in range(2):
-        assert fetch_material(tmp_path) == (tmp_path / "share" / "usr" / "share", {name: f"{name} 1" for name in names})
+        share, versions = fetch_material(tmp_path)
+        assert share == tmp_path / "share" / "usr" / "share"
+        assert versions == {name: f"{name} 1" for name in names}
     assert unpacked == names
     (tmp_path / f"{names[1]}.deb").unlink()   # another version arrives
     done = tmp_path / "share" / f".{names[1]}"
@@ -197,21 +218,30 @@ def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("path, wanted", [
-    ("usr/share/tuxpaint/stamps/animals/birds/owl.png", True), ("usr/share/tuxpaint/stamps/animals/birds/owl.txt", False),
-    ("usr/share/tuxpaint/stamps/animals/cartoon/owl.png", False), ("usr/share/wallpapers/Path/contents/images/1.jpg", True),
+    ("usr/share/tuxpaint/stamps/animals/birds/owl.png", True),
+    ("usr/share/tuxpaint/stamps/animals/birds/owl.txt", False),
+    ("usr/share/tuxpaint/stamps/animals/cartoon/owl.png", False),
+    ("usr/share/wallpapers/Path/contents/images/1.jpg", True),
     ("usr/share/backgrounds/mate/nature/Dune.JPG", True), ("usr/share/doc/picture.png", False)])
 def test_pictures_are_unpacked_and_nothing_else(path: str, wanted: bool) -> None:
     assert cutouts._is_picture(path) is wanted
 
 
 def test_the_real_packages_hold_what_is_expected() -> None:
-    share = DATA / ".packages" / "share" / "usr" / "share"
-    if not all((DATA / ".packages" / "share" / f".{name}").exists() for name in ("tuxpaint-stamps-default", *WALLPAPER_PACKAGES)):
+    unpacked = DATA / ".packages" / "share"
+    packages = ("tuxpaint-stamps-default", *WALLPAPER_PACKAGES)
+    if not all((unpacked / f".{name}").exists() for name in packages):
         pytest.skip("the packages are not unpacked yet (make repro does)")
-    found = {split: {c: cutouts._members(share, c, 0, split) for c in CATEGORIES} for split in SPLITS}
-    assert all(paths for categories in found.values() for paths in categories.values())
-    every = [path for categories in found.values() for paths in categories.values() for path in paths]
-    assert len(every) == len(set(every))
-    chosen = {split: [cutouts._largest(share, start) for start in listed] for split, listed in WALLPAPERS.items()}
-    assert all(path for paths in chosen.values() for path in paths)
-    assert len({path for paths in chosen.values() for path in paths}) == sum(len(listed) for listed in WALLPAPERS.values())
+    share = unpacked / "usr" / "share"
+    stamps: list[Path] = []
+    papers: list[Path] = []
+    for split in SPLITS:
+        for category in CATEGORIES:
+            own = cutouts._members(share, category, 0, split)
+            assert own, (split, category)
+            stamps += own
+        for start in WALLPAPERS[split]:
+            largest = cutouts._largest(share, start)
+            assert largest, start
+            papers.append(largest)
+    assert len(stamps) == len(set(stamps)) and len(papers) == len(set(papers))

@@ -29,7 +29,8 @@ def cub(tmp_path: Path) -> Path:
     for place, name in IMAGES:
         (top / "images" / place).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", SIZE, (10, 80, 160)).save(top / "images" / place / f"{name}.jpg")
-    write = {"images": [f"{place}/{name}.jpg" for place, name in IMAGES], "image_class_labels": ["1", "1", "200"],
+    write = {"images": [f"{place}/{name}.jpg" for place, name in IMAGES],
+             "image_class_labels": ["1", "1", "200"],
              "train_test_split": ["1", "1", "0"],
              "bounding_boxes": ["6.0 5.0 24.0 15.0", "0.0 0.0 40.0 30.0", "1.0 2.0 60.0 4.0"]}
     for name, values in write.items():
@@ -42,7 +43,9 @@ def add_segmentations(folder: Path) -> None:
     for place, name in IMAGES:
         (folder / place).mkdir(parents=True, exist_ok=True)
         image = Image.fromarray(segmentation())
-        image.convert("LA").save(folder / place / f"{name}.png") if place == WREN else image.save(folder / place / f"{name}.png")
+        if place == WREN:
+            image = image.convert("LA")
+        image.save(folder / place / f"{name}.png")
 
 
 @pytest.mark.parametrize("around", [False, True])
@@ -51,8 +54,10 @@ def test_splits_labels_boxes(cub: Path, tmp_path: Path, around: bool) -> None:
     data = Dataset(tmp_path / "out")
     assert data.classes == [ALBATROSS, WREN]
     assert [(s.id, s.split, s.labels) for s in data.samples] == [
-        (IMAGES[0][1], "train", (ALBATROSS,)), (IMAGES[1][1], "val", (ALBATROSS,)), (IMAGES[2][1], "test", (WREN,))]
-    assert [data.boxes[name] for _, name in IMAGES] == [   # x + width, y + height; the last reaches beyond the border
+        (IMAGES[0][1], "train", (ALBATROSS,)), (IMAGES[1][1], "val", (ALBATROSS,)),
+        (IMAGES[2][1], "test", (WREN,))]
+    # x + width, y + height; the last reaches beyond the border
+    assert [data.boxes[name] for _, name in IMAGES] == [
         [Box(ALBATROSS, 6, 5, 30, 20)], [Box(ALBATROSS, 0, 0, 40, 30)], [Box(WREN, 1, 2, 40, 6)]]
     assert not (tmp_path / "out" / "saliency").exists()
     assert data.samples[0].photo().size == SIZE
@@ -71,7 +76,8 @@ def test_segmentations_stay_graded(cub: Path, tmp_path: Path, place: str) -> Non
 def test_images_are_linked_not_doubled(cub: Path, tmp_path: Path) -> None:
     import_cub(cub, tmp_path / "out")
     place, name = IMAGES[0]
-    assert (tmp_path / "out" / "images" / f"{name}.jpg").stat().st_ino == (cub / "images" / place / f"{name}.jpg").stat().st_ino
+    linked = tmp_path / "out" / "images" / f"{name}.jpg"
+    assert linked.stat().st_ino == (cub / "images" / place / f"{name}.jpg").stat().st_ino
 
 
 def drop_image(top: Path) -> None:
@@ -105,11 +111,14 @@ def drop_list(top: Path) -> None:
 
 
 @pytest.mark.parametrize("harm, words", [
-    (drop_image, r"190521.jpg: listed in .*images.txt but absent"), (drop_box, "image 3 of images.txt has no valid class, split or box"),
-    (truncate_box, "bounding_boxes.txt: entry 2 has 3 words, expected 5"), (flatten_box, "the box of image 2 is empty or outside"),
+    (drop_image, r"190521.jpg: listed in .*images.txt but absent"),
+    (drop_box, "image 3 of images.txt has no valid class, split or box"),
+    (truncate_box, "bounding_boxes.txt: entry 2 has 3 words, expected 5"),
+    (flatten_box, "the box of image 2 is empty or outside"),
     (drop_mask, "190521.png: listed in"), (resize_mask, "190521.png: the mask is 30x40, its image is 40x30"),
     (drop_list, "lacks train_test_split.txt; expected CUB_200_2011 with")])
-def test_what_is_wrong_is_named_and_nothing_is_left(cub: Path, tmp_path: Path, harm: Callable[[Path], None], words: str) -> None:
+def test_what_is_wrong_is_named_and_nothing_is_left(cub: Path, tmp_path: Path, harm: Callable[[Path], None],
+                                                    words: str) -> None:
     harm(cub)
     with pytest.raises(Problem, match=words):
         import_cub(cub, tmp_path / "out")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from lib.base.problem import Problem
 from lib.data.dataset import Box, Dataset
+from lib.data.official import find_official, import_official
 from lib.data.official.ilsvrc import import_ilsvrc
 
 FIRST, SECOND = "ILSVRC2012_val_00000001", "ILSVRC2012_val_00000031"   # the second is set aside
@@ -22,10 +23,13 @@ def photo(path: Path, size: tuple[int, int], **options: object) -> None:
 
 def xml(path: Path, size: tuple[int, int], *objects: tuple[str, tuple]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = "".join(f"<object><name>{name}</name><pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult><bndbox>"
-                      f"<xmin>{c[0]}</xmin><ymin>{c[1]}</ymin><xmax>{c[2]}</xmax><ymax>{c[3]}</ymax></bndbox></object>"
-                      for name, c in objects)
-    path.write_text(f"<annotation><folder>val</folder><size><width>{size[0]}</width><height>{size[1]}</height></size>{entries}</annotation>")
+    entries = ""
+    for name, (xmin, ymin, xmax, ymax) in objects:
+        bounds = f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
+        entries += (f"<object><name>{name}</name><pose>Unspecified</pose><truncated>0</truncated>"
+                    f"<difficult>0</difficult><bndbox>{bounds}</bndbox></object>")
+    shape = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>"
+    path.write_text(f"<annotation><folder>val</folder>{shape}{entries}</annotation>")
 
 
 @pytest.fixture
@@ -39,7 +43,8 @@ def top(tmp_path: Path) -> Path:
     lists = top / "ImageSets" / "CLS-LOC"
     lists.mkdir(parents=True)
     (lists / "val.txt").write_text(f"{FIRST} 1\n{SECOND} 2\n")
-    (lists / "train_cls.txt").write_text(f"{TENCH}/{TENCH}_10026 1\n{TENCH}/{TENCH}_10027 2\n{SHARK}/{SHARK}_7 3\n")
+    (lists / "train_cls.txt").write_text(
+        f"{TENCH}/{TENCH}_10026 1\n{TENCH}/{TENCH}_10027 2\n{SHARK}/{SHARK}_7 3\n")
     for entry in (f"{TENCH}/{TENCH}_10026", f"{SHARK}/{SHARK}_7"):
         photo(top / "Data" / "CLS-LOC" / "train" / f"{entry}.JPEG", (20, 20))
     (tmp_path / "challenge" / "LOC_synset_mapping.txt").write_text(
@@ -49,10 +54,11 @@ def top(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("around", [False, True])
 def test_validation_is_test_and_val_with_its_boxes(top: Path, tmp_path: Path, around: bool) -> None:
-    import_ilsvrc(top.parent if around else top, tmp_path / "out")
+    import_ilsvrc(top.parent if around else top, tmp_path / "out", train=False)
     data = Dataset(tmp_path / "out")
     assert data.classes == [NAMED[TENCH], NAMED[SHARK]]   # by synset
-    assert [(s.id, s.split, s.labels) for s in data.samples] == [(FIRST, "test", (NAMED[SHARK],)), (SECOND, "val", (NAMED[TENCH],))]
+    assert [(s.id, s.split, s.labels) for s in data.samples] == [
+        (FIRST, "test", (NAMED[SHARK],)), (SECOND, "val", (NAMED[TENCH],))]
     # counted from 0, last pixel included: 13..49 of 50 columns reaches the border
     assert data.boxes[FIRST] == [Box(NAMED[SHARK], 13, 0, 50, 26), Box(NAMED[SHARK], 0, 0, 1, 1)]
     assert data.boxes[SECOND] == [Box(NAMED[TENCH], 10, 5, 30, 20)]
@@ -65,12 +71,15 @@ def test_without_the_mapping_classes_are_synsets(top: Path, tmp_path: Path) -> N
 
 
 def test_training_images_join_where_present(top: Path, tmp_path: Path) -> None:
-    import_ilsvrc(top, tmp_path / "out", train=True)
+    import_ilsvrc(top, tmp_path / "out")
     data = Dataset(tmp_path / "out")
-    assert [(s.id, s.labels) for s in data.split("train")] == [(f"{TENCH}_10026", (NAMED[TENCH],)), (f"{SHARK}_7", (NAMED[SHARK],))]
-    assert "2 of 3 training images" in data.manifest["source"] and len(data.split("test")) == len(data.split("val")) == 1
+    assert [(s.id, s.labels) for s in data.split("train")] == [
+        (f"{TENCH}_10026", (NAMED[TENCH],)), (f"{SHARK}_7", (NAMED[SHARK],))]
+    assert "2 of 3 training images" in data.manifest["source"]
+    assert len(data.split("test")) == len(data.split("val")) == 1
     linked = tmp_path / "out" / "images" / f"{SHARK}_7.JPEG"
-    assert linked.stat().st_ino == (top / "Data" / "CLS-LOC" / "train" / SHARK / f"{SHARK}_7.JPEG").stat().st_ino
+    original = top / "Data" / "CLS-LOC" / "train" / SHARK / f"{SHARK}_7.JPEG"
+    assert linked.stat().st_ino == original.stat().st_ino
 
 
 def test_the_solution_table_stands_in_for_absent_annotations(top: Path, tmp_path: Path) -> None:
@@ -78,7 +87,8 @@ def test_the_solution_table_stands_in_for_absent_annotations(top: Path, tmp_path
         path.unlink()
     path.parent.rmdir()
     table = top.parent / "LOC_val_solution.csv"
-    table.write_text(f"ImageId,PredictionString\n{SECOND},{TENCH} 5 6 9 10 \n{FIRST},{SHARK} 13 0 49 25 {SHARK} 0 0 0 0 \n")
+    table.write_text("ImageId,PredictionString\n"
+                     f"{SECOND},{TENCH} 5 6 9 10 \n{FIRST},{SHARK} 13 0 49 25 {SHARK} 0 0 0 0 \n")
     import_ilsvrc(top, tmp_path / "out")
     data = Dataset(tmp_path / "out")
     assert data.boxes[FIRST] == [Box(NAMED[SHARK], 13, 0, 50, 26), Box(NAMED[SHARK], 0, 0, 1, 1)]
@@ -136,15 +146,40 @@ def unknown_synset(top: Path) -> None:
 @pytest.mark.parametrize("harm, words", [
     (drop_image, f"{SECOND}.JPEG: listed in .*val.txt but absent"), (drop_xml, f"{SECOND}.xml: missing"),
     (damage_xml, f"{SECOND}.xml: damaged annotation"), (move_box, f"{SECOND}: no box lies inside"),
-    (turn_box, f"{SECOND}: its boxes were drawn on the image turned"), (unknown_synset, f'did you mean "{TENCH}"')])
-def test_what_is_wrong_is_named_and_nothing_is_left(top: Path, tmp_path: Path, harm: Callable[[Path], None], words: str) -> None:
+    (turn_box, f"{SECOND}: its boxes were drawn on the image turned"),
+    (unknown_synset, f'did you mean "{TENCH}"')])
+def test_what_is_wrong_is_named_and_nothing_is_left(top: Path, tmp_path: Path, harm: Callable[[Path], None],
+                                                    words: str) -> None:
     harm(top)
     with pytest.raises(Problem, match=words):
         import_ilsvrc(top, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["challenge"]
 
 
-def test_asking_for_absent_training_images_is_refused(top: Path, tmp_path: Path) -> None:
+def test_absent_training_images_are_named(top: Path, tmp_path: Path) -> None:
     (top / "ImageSets" / "CLS-LOC" / "train_cls.txt").write_text(f"{TENCH}/{TENCH}_99 1\n")
-    with pytest.raises(Problem, match="unpack the training images or leave them out"):
-        import_ilsvrc(top, tmp_path / "out", train=True)
+    with pytest.raises(Problem, match=r"unpack the training images or leave them out \(train: false\)"):
+        import_ilsvrc(top, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def drop_training_list(top: Path) -> None:
+    (top / "ImageSets" / "CLS-LOC" / "train_cls.txt").unlink()
+
+
+def drop_training_images(top: Path) -> None:
+    (top / "Data" / "CLS-LOC" / "train").rename(top / "elsewhere")
+
+
+@pytest.mark.parametrize("harm, lacking", [
+    (drop_training_list, "ImageSets/CLS-LOC/train_cls.txt"), (drop_training_images, "Data/CLS-LOC/train")])
+def test_training_images_are_missed_before_anything_starts(top: Path, tmp_path: Path, lacking: str,
+                                                           harm: Callable[[Path], None]) -> None:
+    """Unless they are left out: then their absence does not matter."""
+    assert find_official("ilsvrc", top.parent) == find_official("ilsvrc", top, train=True) == top
+    harm(top)
+    with pytest.raises(Problem, match=rf"ILSVRC: lacks {lacking}; .*\(train: false\)"):
+        find_official("ilsvrc", top.parent)
+    assert find_official("ilsvrc", top.parent, train=False) == top
+    import_official("ilsvrc", top, tmp_path / "out", train=False)
+    assert {sample.split for sample in Dataset(tmp_path / "out").samples} == {"val", "test"}

@@ -1,4 +1,4 @@
-"""FT, ImgSal, ECSSD, MSRA-B, THUR15K and PASCAL-S, in trees laid out as distributed; names and messages of the whole room."""
+"""FT, ImgSal, ECSSD, MSRA-B, THUR15K and PASCAL-S, as distributed; names and messages of all importers."""
 import csv
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from PIL import Image
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset
-from lib.data.official import OFFICIAL, WHERE, find_official, import_official
+from lib.data.official import OFFICIAL, find_official, import_official, options_of
 from lib.data.official.pascal_s import import_pascal_s
 from lib.data.official.saliency import import_saliency
 
@@ -40,8 +40,10 @@ def ids(folder: Path) -> list[str]:
 
 
 LAYOUTS = {   # image, mask
-    "ft": [("Image/0_12_12007.jpg", "binarymasks/0_12_12007.bmp"), ("Image/1_40_40335.jpg", "binarymasks/1_40_40335.bmp")],
-    "ecssd": [("images/0001.jpg", "ground_truth_mask/0001.png"), ("images/0002.jpg", "ground_truth_mask/0002.png")],
+    "ft": [("Image/0_12_12007.jpg", "binarymasks/0_12_12007.bmp"),
+           ("Image/1_40_40335.jpg", "binarymasks/1_40_40335.bmp")],
+    "ecssd": [("images/0001.jpg", "ground_truth_mask/0001.png"),
+              ("images/0002.jpg", "ground_truth_mask/0002.png")],
     "imgsal": [("Images/Large Salient Regions/1.jpg", "GroundTruth/Large Salient Regions/1.bmp"),
                ("Images/Small Salient Regions/2.jpg", "GroundTruth/Small Salient Regions/2.bmp")],
     "msra_b": [("0_0_77.jpg", "0_0_77.png"), ("0_0_147.jpg", "0_0_147.png")]}
@@ -94,19 +96,47 @@ def test_grey_levels_are_kept_and_half_is_foreground(tmp_path: Path) -> None:
     import_saliency(tmp_path / "in", tmp_path / "out", "ecssd")
     samples = Dataset(tmp_path / "out").samples
     assert [s.extra["has_foreground"] for s in samples] == ["0", "1", "0", "1"]
-    assert [int(s.mask("saliency").max()) for s in samples] == [127, 128, 0, 255]   # 0 and 1 mean black and white
+    # 0 and 1 mean black and white
+    assert [int(s.mask("saliency").max()) for s in samples] == [127, 128, 0, 255]
     assert [int(s.foreground()[0].sum()) for s in samples] == [0, 24, 0, 24]
 
 
+def turn_mask(top: Path) -> None:
+    mask(top / "GT" / "2.png", np.zeros((SIZE[0], SIZE[1]), dtype=np.uint8))
+
+
+def drop_mask(top: Path) -> None:
+    (top / "GT" / "2.png").unlink()
+
+
+def drop_image(top: Path) -> None:
+    (top / "images" / "2.jpg").unlink()
+
+
+def garble_mask(top: Path) -> None:
+    (top / "GT" / "2.png").write_bytes(b"no")
+
+
+def double_mask(top: Path) -> None:
+    mask(top / "GT" / "2.bmp")
+
+
+def deepen_mask(top: Path) -> None:
+    Image.fromarray(square().astype(np.uint16)).save(top / "GT" / "2.png")
+
+
+def drop_masks(top: Path) -> None:
+    for path in (top / "GT").iterdir():
+        path.unlink()
+
+
 @pytest.mark.parametrize("damage, words", [
-    (lambda top: mask(top / "GT" / "2.png", np.zeros((SIZE[0], SIZE[1]), dtype=np.uint8)), "2.png: the mask is 10x20, its image is 20x10"),
-    (lambda top: (top / "GT" / "2.png").unlink(), "2.jpg: has no mask"),
-    (lambda top: (top / "images" / "2.jpg").unlink(), "2.png: a mask without an image"),
-    (lambda top: (top / "GT" / "2.png").write_bytes(b"no"), "2.png: cannot be read as an image"),
-    (lambda top: mask(top / "GT" / "2.bmp"), "2.png: has the same name as .*2.bmp"),
-    (lambda top: Image.fromarray(square().astype(np.uint16)).save(top / "GT" / "2.png"), "8 bits a channel"),
-    (lambda top: [p.unlink() for p in (top / "GT").iterdir()], "holds 3 images and 0 masks; expected a folder with images/")])
-def test_what_is_wrong_is_named_and_nothing_is_left(tmp_path: Path, damage: Callable[[Path], None], words: str) -> None:
+    (turn_mask, "2.png: the mask is 10x20, its image is 20x10"), (drop_mask, "2.jpg: has no mask"),
+    (drop_image, "2.png: a mask without an image"), (garble_mask, "2.png: cannot be read as an image"),
+    (double_mask, "2.png: has the same name as .*2.bmp"), (deepen_mask, "8 bits a channel"),
+    (drop_masks, "holds 3 images and 0 masks; expected a folder with images/")])
+def test_what_is_wrong_is_named_and_nothing_is_left(tmp_path: Path, damage: Callable[[Path], None],
+                                                    words: str) -> None:
     for stem in "123":
         photo(tmp_path / "in" / "images" / f"{stem}.jpg")
         mask(tmp_path / "in" / "GT" / f"{stem}.png")
@@ -145,7 +175,8 @@ def test_pascal_s_problems_are_named(tmp_path: Path) -> None:
         import_pascal_s(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.skipif(not (MIRROR / "pascal_s" / "samples.csv").exists(), reason="needs the mirror (its folder, or MIRROR)")
+@pytest.mark.skipif(not (MIRROR / "pascal_s" / "samples.csv").exists(),
+                    reason="needs the mirror (its folder, or MIRROR)")
 def test_pascal_s_foreground_agrees_with_the_mirror(tmp_path: Path) -> None:
     with open(MIRROR / "pascal_s" / "samples.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -154,26 +185,41 @@ def test_pascal_s_foreground_agrees_with_the_mirror(tmp_path: Path) -> None:
         (tmp_path / place / "pascal").mkdir(parents=True)
     for id, row in chosen.items():
         (tmp_path / "imgs" / "pascal" / f"{id}.jpg").symlink_to((MIRROR / row["image"]).resolve())
-        (tmp_path / "masks" / "pascal" / f"{id}.png").symlink_to((MIRROR / "pascal_s" / "masks" / f"{id}.png").resolve())
+        original = MIRROR / "pascal_s" / "masks" / f"{id}.png"
+        (tmp_path / "masks" / "pascal" / f"{id}.png").symlink_to(original.resolve())
     import_pascal_s(tmp_path, tmp_path / "out")
     samples = Dataset(tmp_path / "out").samples
-    assert {s.id: s.extra["has_foreground"] for s in samples} == {id: row["has_foreground"] for id, row in chosen.items()}
+    expected = {id: row["has_foreground"] for id, row in chosen.items()}
+    assert {s.id: s.extra["has_foreground"] for s in samples} == expected
     assert not any((s.folder / s.image).is_symlink() for s in samples)
 
 
 def test_every_dataset_says_what_is_expected_and_who_gives_it_out() -> None:
-    assert list(OFFICIAL) == list(WHERE) == ["voc2012", "cub", "ilsvrc", "pascal_s", "ft", "imgsal", "ecssd", "msra_b", "thur15k"]
-    for words in WHERE.values():
+    others = ["ft", "imgsal", "ecssd", "msra_b", "thur15k"]
+    assert list(OFFICIAL) == ["voc2012", "cub", "ilsvrc", "pascal_s", *others]
+    for official in OFFICIAL.values():
+        words = official.layout.where
         assert "log-in" in words and "://" not in words and "www." not in words
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_a_missing_source_names_the_layout_before_anything_starts(tmp_path: Path, name: str) -> None:
-    for check in (lambda: find_official(name, tmp_path / "absent"), lambda: import_official(name, tmp_path / "absent", tmp_path / "out")):
-        with pytest.raises(Problem) as caught:
-            check()
-        assert str(caught.value) == f"{tmp_path / 'absent'}: there is no such folder; expected {WHERE[name]}."
+    absent = tmp_path / "absent"
+    words = f"{absent}: there is no such folder; expected {OFFICIAL[name].layout.where}."
+    with pytest.raises(Problem) as caught:
+        find_official(name, absent)
+    assert str(caught.value) == words
+    with pytest.raises(Problem) as caught:
+        import_official(name, absent, tmp_path / "out")
+    assert str(caught.value) == words
     assert not list(tmp_path.iterdir())
+
+
+def test_options_that_params_yaml_may_give() -> None:
+    own = {name: options_of(name) for name in OFFICIAL}
+    assert own.pop("voc2012") == {"source": str, "sbd": str}
+    assert own.pop("ilsvrc") == {"source": str, "train": bool}
+    assert all(options == {"source": str} for options in own.values())
 
 
 def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:

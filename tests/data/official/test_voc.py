@@ -9,13 +9,17 @@ from scipy.io import savemat
 
 from lib.base.problem import Problem
 from lib.data.dataset import Box, Dataset
+from lib.data.official import find_official
 from lib.data.official.common import set_aside
-from lib.data.official.voc import CLASSES, import_voc
+from lib.data.official.voc import VOC_CLASSES, import_voc
 from lib.data.writer import PALETTE
 
 WIDTH, HEIGHT = 12, 8
-# by sha256(id) % 10, computed with hashlib apart from the importer: the second is in the tenth set aside, the first is not
-TRAIN, TUNING, HELD, BOUNDARY = "2007_000032", "2007_000123", "2007_000033", "2008_000002"
+# By sha256(id) % 10, computed apart from the importer, the second is set aside and the first is not.
+TRAIN = "2007_000032"
+TUNING = "2007_000123"
+HELD = "2007_000033"
+BOUNDARY = "2008_000002"
 
 
 def photo(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
@@ -32,18 +36,21 @@ def mask(path: Path, values: np.ndarray) -> None:
 
 def xml(path: Path, *objects: tuple[str, tuple, int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = "".join(
-        f"<object><name>{name}</name><pose>Left</pose><difficult>{difficult}</difficult>"
-        f"<bndbox><xmin>{c[0]}</xmin><ymin>{c[1]}</ymin><xmax>{c[2]}</xmax><ymax>{c[3]}</ymax></bndbox>"
-        "<part><name>head</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part></object>"
-        for name, c, difficult in objects)
-    path.write_text(f"<annotation><folder>VOC2012</folder><size><width>{WIDTH}</width><height>{HEIGHT}</height>"
-                    f"<depth>3</depth></size>{entries}</annotation>")
+    part = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox>"
+    entries = ""
+    for name, (xmin, ymin, xmax, ymax), difficult in objects:
+        bounds = f"<xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax>"
+        entries += (f"<object><name>{name}</name><pose>Left</pose><difficult>{difficult}</difficult>"
+                    f"<bndbox>{bounds}</bndbox><part><name>head</name>{part}</part></object>")
+    shape = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
+    path.write_text(f"<annotation><folder>VOC2012</folder>{shape}{entries}</annotation>")
 
 
 def classes() -> np.ndarray:
     values = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-    values[2:6, 1:5], values[1:3, 8:11], values[0] = 12, 15, 255   # dog, person, void
+    values[2:6, 1:5] = 12     # dog
+    values[1:3, 8:11] = 15    # person
+    values[0] = 255           # void
     return values
 
 
@@ -53,7 +60,10 @@ def devkit(tmp_path: Path) -> Path:
     for id in (TRAIN, TUNING, HELD):
         photo(voc / "JPEGImages" / f"{id}.jpg")
         mask(voc / "SegmentationClass" / f"{id}.png", classes())
-        mask(voc / "SegmentationObject" / f"{id}.png", np.where(classes() == 12, 1, np.where(classes() == 15, 2, classes())).astype(np.uint8))
+        numbers = classes()
+        numbers[numbers == 12] = 1
+        numbers[numbers == 15] = 2
+        mask(voc / "SegmentationObject" / f"{id}.png", numbers)
         xml(voc / "Annotations" / f"{id}.xml", ("person", (9, 2, 11, 3), 1), ("dog", (2, 3, 5, 6), 0))
     lists = voc / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
@@ -73,7 +83,8 @@ def boundaries(tmp_path: Path) -> Path:
             (sbd / place).mkdir(exist_ok=True)
             values = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
             values[3:7, 4:9] = value
-            savemat(sbd / place / f"{id}.mat", {variable: {"Segmentation": values, "Boundaries": np.zeros((2, 2)), "Categories": 8}})
+            content = {"Segmentation": values, "Boundaries": np.zeros((2, 2)), "Categories": 8}
+            savemat(sbd / place / f"{id}.mat", {variable: content})
     (sbd / "train.txt").write_text(f"{BOUNDARY}\n{HELD}\n")
     (sbd / "val.txt").write_text(f"{TRAIN}\n")
     return tmp_path / "benchmark_RELEASE"
@@ -88,7 +99,7 @@ def test_splits_labels_boxes_masks(devkit: Path, tmp_path: Path, inner: str | No
     import_voc(devkit.parent if inner is None else devkit / inner, tmp_path / "out")
     data = Dataset(tmp_path / "out")
     assert {s.id: s.split for s in data.samples} == {TRAIN: "train", TUNING: "val", HELD: "test"}
-    assert data.classes == list(CLASSES) and data.classes[11] == "dog" and data.classes[14] == "person"
+    assert data.classes == list(VOC_CLASSES) and data.classes[11] == "dog" and data.classes[14] == "person"
     sample = data.split("test")[0]
     assert sample.labels == ("dog", "person")
     # written from 1, last pixel included: x 9..11 is columns 8, 9, 10
@@ -102,7 +113,8 @@ def test_splits_labels_boxes_masks(devkit: Path, tmp_path: Path, inner: str | No
 
 
 def test_fractional_corners_are_rounded_and_the_border_kept(devkit: Path, tmp_path: Path) -> None:
-    xml(devkit / "VOC2012" / "Annotations" / f"{HELD}.xml", ("cat", (1, 1, WIDTH, HEIGHT), 0), ("cat", (3.7, 2.2, 6.4, 5.6), 0))
+    annotation = devkit / "VOC2012" / "Annotations" / f"{HELD}.xml"
+    xml(annotation, ("cat", (1, 1, WIDTH, HEIGHT), 0), ("cat", (3.7, 2.2, 6.4, 5.6), 0))
     import_voc(devkit, tmp_path / "out")
     data = Dataset(tmp_path / "out")
     assert data.boxes[HELD] == [Box("cat", 0, 0, WIDTH, HEIGHT), Box("cat", 3, 1, 6, 6)]
@@ -110,11 +122,13 @@ def test_fractional_corners_are_rounded_and_the_border_kept(devkit: Path, tmp_pa
 
 
 @pytest.mark.parametrize("inner", ["", "dataset"])
-def test_sbd_adds_only_images_that_voc_does_not_list(devkit: Path, boundaries: Path, tmp_path: Path, inner: str) -> None:
+def test_sbd_adds_only_images_that_voc_does_not_list(devkit: Path, boundaries: Path, tmp_path: Path,
+                                                     inner: str) -> None:
     import_voc(devkit, tmp_path / "out", sbd=boundaries / inner)
     data = Dataset(tmp_path / "out")
     assert {s.id: (s.split, s.extra["masks"]) for s in data.samples} == {
-        TRAIN: ("train", "voc2012"), TUNING: ("val", "voc2012"), HELD: ("test", "voc2012"), BOUNDARY: ("train", "sbd")}
+        TRAIN: ("train", "voc2012"), TUNING: ("val", "voc2012"), HELD: ("test", "voc2012"),
+        BOUNDARY: ("train", "sbd")}
     added = data.samples[-1]
     assert added.labels == ("cat",) and data.boxes[BOUNDARY] == []   # cat is the 8th class, in SBD as in VOC
 
@@ -128,7 +142,9 @@ def test_sbd_masks_and_labels(devkit: Path, boundaries: Path, tmp_path: Path) ->
     assert np.array_equal(added.mask("instance_masks"), expected // 8)
 
 
-def test_sbd_images_take_labels_and_boxes_from_voc_annotations_where_these_exist(devkit: Path, boundaries: Path, tmp_path: Path) -> None:
+def test_sbd_images_take_labels_and_boxes_from_voc_annotations(devkit: Path, boundaries: Path,
+                                                               tmp_path: Path) -> None:
+    """Where these exist."""
     xml(devkit / "VOC2012" / "Annotations" / f"{BOUNDARY}.xml", ("sofa", (5, 4, 9, 7), 0))
     import_voc(devkit, tmp_path / "out", sbd=boundaries)
     data = Dataset(tmp_path / "out")
@@ -171,8 +187,10 @@ def garble_image(voc: Path) -> None:
     (damage_xml, f"{HELD}.xml: damaged annotation"), (damage_box, f"{HELD}.xml: damaged annotation"),
     (empty_box, f"{HELD}.xml: the box of a dog is empty"),
     (mistype_class, 'did you mean "dog"'), (resize_mask, f"{HELD}.png: the mask is 13x8, its image is 12x8"),
-    (colour_mask, "this one is RGB"), (drop_image, f"{HELD}.jpg: listed in"), (garble_image, f"{HELD}.jpg: cannot be read")])
-def test_what_is_wrong_is_named_and_nothing_is_left(devkit: Path, tmp_path: Path, harm: Callable[[Path], None], words: str) -> None:
+    (colour_mask, "this one is RGB"), (drop_image, f"{HELD}.jpg: listed in"),
+    (garble_image, f"{HELD}.jpg: cannot be read")])
+def test_what_is_wrong_is_named_and_nothing_is_left(devkit: Path, tmp_path: Path, harm: Callable[[Path],
+                                                    None], words: str) -> None:
     harm(devkit / "VOC2012")
     with pytest.raises(Problem, match=words):
         import_voc(devkit, tmp_path / "out")
@@ -207,3 +225,10 @@ def test_sbd_problems_are_named(devkit: Path, boundaries: Path, tmp_path: Path) 
         import_voc(devkit, tmp_path / "out", sbd=boundaries)
     with pytest.raises(Problem, match="expected benchmark_RELEASE/dataset"):
         import_voc(devkit, tmp_path / "out", sbd=devkit)
+
+
+def test_sbd_is_missed_before_anything_starts(devkit: Path, boundaries: Path) -> None:
+    assert find_official("voc2012", devkit) == devkit / "VOC2012"
+    assert find_official("voc2012", devkit, sbd=boundaries) == devkit / "VOC2012"
+    with pytest.raises(Problem, match="expected benchmark_RELEASE/dataset"):
+        find_official("voc2012", devkit, sbd=devkit)

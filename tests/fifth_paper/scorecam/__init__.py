@@ -1,0 +1,1 @@
+"""Score-CAM: class activation maps without gradients."""
