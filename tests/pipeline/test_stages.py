@@ -3,7 +3,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -22,7 +22,7 @@ from lib.proposals import stages as proposals
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PLACES: tuple[str, ...] = ("BUILD", "DATA", "REPORTS")
-WITH_STAGES: tuple[ModuleType, ...] = (csoa, dcsm, iam, proposals)
+WITH_STAGES: tuple[ModuleType, ...] = (dcsm, iam, proposals)
 Calls = list[tuple]
 
 
@@ -237,18 +237,18 @@ def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened:
     calls: Calls = []
     monkeypatch.setattr("lib.papers.iam.training.train_run", lambda *args: calls.append(args))
     iam.iam_train(params, tier, code_of)
-    (data, settings, filling, seed, found, folder, curves, classifying, learning), = calls
+    (data, settings, filling, seed, folders, code), = calls
     run = params.tier[tier].iam_train
     assert opened == [tmp_path / "data" / tier / run.dataset]
     assert (data, settings) == (f"data set {run.dataset}", run)
     assert (filling, seed) == (params.iam_filling, params.seed)
-    assert found == tmp_path / listed("proposals", tier, "outs")[0] / run.dataset
+    assert folders.proposals == tmp_path / listed("proposals", tier, "outs")[0] / run.dataset
     assert run.dataset in params.tier[tier].proposals.images
-    assert [str(folder.relative_to(tmp_path))] == listed("iam_train", tier, "outs")
-    assert [str(curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
+    assert [str(folders.weights.relative_to(tmp_path))] == listed("iam_train", tier, "outs")
+    assert [str(folders.curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
     whole = set(source.stage_code("iam_train"))
-    assert {"train", "load_network", "fully_convolutional"} <= set(classifying) < whole
-    assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(learning) < whole
+    assert {"train", "load_network", "fully_convolutional"} <= set(code.classifier) < whole
+    assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(code.filling) < whole
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -269,12 +269,16 @@ def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened:
 
 
 def test_another_way_to_locate_objects_trains_no_network_of_csoa_again(
-        params: Params, opened: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+        params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training, and looking where a network finds objects, follow from code of their own."""
-    calls: Calls = []
-    monkeypatch.setattr("lib.papers.csoa.networks.train_run", lambda *args: calls.append(args))
+    plans: list[Any] = []
+    data_set = SimpleNamespace(check=lambda: None)
+    monkeypatch.setattr("lib.data.dataset.Dataset", lambda folder, check: data_set)
+    single_objects = imitation("lib.papers.csoa.batches", "single_objects", [])
+    monkeypatch.setattr("lib.papers.csoa.batches.single_objects", single_objects)
+    monkeypatch.setattr("lib.papers.csoa.networks.train_run", lambda plan, *_: plans.append(plan))
     csoa.csoa_train(params, "smoke", code_of)
-    training, locating = calls[0][-2:]
+    training, locating = plans[0].training_code, plans[0].locating_code
     whole = set(source.stage_code("csoa_train"))
     assert {"train", "build", "losses", "Extractor", "load_network"} <= set(training) < whole
     assert {"single_objects", "balanced_batches"} <= set(training)
