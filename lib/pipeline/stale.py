@@ -16,7 +16,7 @@ from lib.base.problem import Problem, nearest
 from lib.params import load_params
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_at, files_here
-from lib.pipeline.lock import Entry, Stage, md5_of, read_lock, stages_of
+from lib.pipeline.lock import Entry, Stage, md5_of, read_lock, stages_of, upstream
 from lib.pipeline.source import NAMES, as_text, code_file, stage_code
 from lib.report.results import read_json, read_metrics
 
@@ -92,7 +92,7 @@ class Project:
         verdicts: dict[str, str] = {}
         for name in NAMES:
             reasons = list(self._reasons(name, tier, stages[name], makers))
-            before = _before(stages[name], makers)
+            before = upstream(stages[name], stages)
             behind = [other for other, words in verdicts.items() if words and other in before]
             if behind and not reasons:
                 reasons.append(f"starts from {', '.join(behind)}, which may come out otherwise another time")
@@ -180,15 +180,6 @@ class Project:
         pairs = {names.get(key, key): value for key, value in noted.items()}
         today = {key: _value(self.params, key) for key in pairs}
         return {key: (value, today[key]) for key, value in pairs.items() if _alike(value, today[key])}
-
-
-def _before(stage: Stage, makers: dict[str, str]) -> set[str]:
-    """The stages that wrote what a stage reads, or something in a folder that it reads."""
-    return {maker for out, maker in makers.items() if _reads(stage, out)}
-
-
-def _reads(stage: Stage, path: str) -> bool:
-    return any(f"{path}/".startswith(f"{dep}/") for dep in stage.deps)
 
 
 def _code_changes(before: Code, now: Code) -> Iterator[str]:
