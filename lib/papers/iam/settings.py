@@ -141,8 +141,8 @@ def crfs_of(settings: MaskSettings, constants: IamConstants) -> dict[str, ConvCr
     return crfs
 
 
-TABLE_K = (1, 5, 9)   # of table 1
-MAIN = 5              # k of the modules that sections 4.2 and 4.3 use
+TABLE_K: tuple[int, ...] = (1, 5, 9)   # of table 1
+MAIN = 5                               # k of the modules that sections 4.2 and 4.3 use
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Tier:
 
 
 STAGES = ("iam_train",)
-NOTEBOOKS = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
+NOTEBOOKS: tuple[str, ...] = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
 # Which filling modules are trained on a classifier where a tier says nothing else.
 USUAL = {"iam_modules": ("iam_train.networks.*",)}
 

@@ -32,6 +32,11 @@ from lib.papers.iam.tables import ChosenRows
 from lib.papers.iam.trained import Trained
 
 FILLED = ("iam", "iam_unseen")   # rows of activation maps; the latter's module never saw the held-out classes
+# What is compared image by image: on held-out classes, boxes (table 3) and saliency (table 4).
+UNSEEN_PAIRS = [("iam_unseen", "iam"), ("iam_unseen", "prm"), ("iam_unseen", "cam_rect"),
+                ("iam_unseen", "cam_ellipse"), ("iam_unseen", "cam_mcg"), ("iam", "prm")]
+BOX_PAIRS = [(row, other) for row in FILLED for other in ("prm", "cam", "whole_image", "centred_box")]
+SALIENCY_PAIRS = [(row, other) for row in FILLED for other in ("prm", "cam")]
 
 
 def maps_of(trained: Trained, output: ClassifierOutput) -> dict[str, Tensor]:
