@@ -271,7 +271,7 @@ def save_filling(filling: ExtentFilling, path: Path, network: str, side: int, ma
 
 
 def read_filling(path: Path | str) -> dict[str, Any]:
-    """What `save_filling` wrote beside the weights."""
+    """The header that `save_filling` wrote beside the weights."""
     return read_described(path, "filling", FIELDS, "a filling module", "iam_train")
 
 

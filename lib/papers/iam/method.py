@@ -25,7 +25,7 @@ ChoosePeaks = Callable[[Tensor], Peaks]   # class maps (B, K, h, w) -> the peaks
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """What a classifier makes of B images that were padded to squares.
+    """A classifier's forward pass over B images that were padded to squares, and its peaks.
 
     class_maps  (B, K, h, w)
     scores      (B, K): the mean over the peaks of each class map

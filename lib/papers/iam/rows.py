@@ -83,7 +83,7 @@ class RowKey:
 
 @dataclass(frozen=True)
 class Rated:
-    """What a method finds in one image, compared with the truth, and the value of each mask's peak `(R,)`."""
+    """A method's masks in one image, compared with the truth, and the value of each mask's peak `(R,)`."""
     compared: Compared
     values: np.ndarray
 

@@ -42,7 +42,7 @@ Ranking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def rankings(settings: IamSettings) -> dict[str, Ranking]:
-    """What may rank proposals, by name."""
+    """The ways to rank proposals, by name."""
     retrieval = settings.retrieval
 
     def matching(prms: Tensor, masks: Tensor, edges: Tensor, responses: Tensor) -> Tensor:

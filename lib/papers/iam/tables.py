@@ -78,10 +78,10 @@ def choose(val: Rows, test: Rows, peaks: Sequence[float]) -> ChosenRows:
 
 def by_seed(rows: Rows) -> dict[RowKey, RatedBySeed]:
     """Rows with the images of every seed; their keys have none."""
-    found: dict[RowKey, RatedBySeed] = {}
+    joined: dict[RowKey, RatedBySeed] = {}
     for key, images in rows.items():
-        found.setdefault(replace(key, seed=None), []).append(images)
-    return found
+        joined.setdefault(replace(key, seed=None), []).append(images)
+    return joined
 
 
 def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> float:
@@ -96,7 +96,7 @@ def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> floa
 
 
 def overall(images: Sequence[Compared]) -> float:
-    """What constants are chosen by: the mean of the three mAP^r."""
+    """The score by which constants are chosen: the mean of the three mAP^r."""
     alike = np.full((1, len(images)), 1 / len(images))
     return float(np.mean([map_r(images, alike, least)[0] for least in LEVELS.values()]))
 

@@ -1,4 +1,4 @@
-"""What IAM's notebooks and commands start from: trained networks, and the images that have proposals."""
+"""The start of IAM's notebooks and commands: trained networks, and the images that have proposals."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ class Trained:
 
 def open_trained(name: str, run: IamTrainRun, settings: IamSettings, dataset: Dataset, weights: Path,
                  proposals: Path) -> Trained:
-    """What the stage iam_train left of one network, in a folder of `weights`."""
+    """Open one network that the stage iam_train left in a folder of `weights`."""
     fillings = {}
     for job in filling_jobs(run.networks[name], bool(run.unseen)):
         filling = load_filling(weights / name / job.name / "weights.safetensors", name)
@@ -60,7 +60,7 @@ def open_trained(name: str, run: IamTrainRun, settings: IamSettings, dataset: Da
 
 @dataclass(frozen=True)
 class TrainedTier:
-    """What the stage iam_train left of a tier: networks by name, and the folders of weights and curves."""
+    """A tier's networks by name, as the stage iam_train left them, and the folders of weights and curves."""
     networks: dict[str, Trained]
     weights: Path
     curves: Path
@@ -116,8 +116,8 @@ def clean(samples: Sequence[Sample]) -> list[int]:
 
 def hashes(folder: Path, networks: Sequence[str]) -> dict[str, str]:
     """Name -> hash of every trained network's weights."""
-    found = {}
+    hash_of = {}
     for name in networks:
         for path in sorted((folder / name).rglob("weights.safetensors")):
-            found[str(path.parent.relative_to(folder))] = sha256(path)
-    return found
+            hash_of[str(path.parent.relative_to(folder))] = sha256(path)
+    return hash_of

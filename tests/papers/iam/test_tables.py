@@ -159,7 +159,7 @@ def test_scores_are_means_over_seeds() -> None:
 
 
 def test_draws_are_the_same_for_every_row() -> None:
-    """What is ten points better on every image and seed is so in every draw."""
+    """A row that is ten points better on every image and seed is so in every draw."""
     more = [better(images) for images in SEEDS]
     difference = scores_over_seeds(more, CHANCE)["abo"] - scores_over_seeds(SEEDS, CHANCE)["abo"]
     assert np.allclose(difference, 10)

@@ -1,4 +1,4 @@
-"""What IAM's notebooks start from: trained networks, images with proposals, masks that can be trusted."""
+"""The start of IAM's notebooks: trained networks, images with proposals, masks that can be trusted."""
 import hashlib
 from dataclasses import replace
 from pathlib import Path
