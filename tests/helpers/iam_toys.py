@@ -47,7 +47,7 @@ CLASSIFIER = TrainingSettings(side=64, ratios=(0.9, 1.1), batch=4, width=0, drop
                               rate=1e-3, weight_decay=1e-4)
 NETWORK = IamNetwork(classifier=CLASSIFIER, filling=TRAINING, k=[1, 3], seeds=[0])
 RUN = IamTrainRun("colours", {"toy": NETWORK}, None)
-DEPTHS = (6, 8, 8)   # of the stages
+DEPTHS: tuple[int, ...] = (6, 8, 8)   # of the stages
 
 
 def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: bool = True,

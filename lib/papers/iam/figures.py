@@ -21,7 +21,7 @@ from lib.papers.iam.trained import Trained
 from lib.report.curves import training_curves
 from lib.report.figures import Picture, heat, palette, photograph, picture_grid
 
-COLUMNS = ("peaks", "PRMs", "IAMs", "IAM masks", "PRM masks", "truth")
+COLUMNS: tuple[str, ...] = ("peaks", "PRMs", "IAMs", "IAM masks", "PRM masks", "truth")
 ENOUGH = 5   # objects of a size, for a mean
 
 

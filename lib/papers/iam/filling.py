@@ -256,7 +256,7 @@ def _pieces(shift: int | None, length: int) -> tuple[slice, slice]:
     return slice(-shift, length), slice(0, length + shift)
 
 
-FIELDS = ("network", "depths", "channels", "width", "r", "side", "map_side", "facts")
+FIELDS: tuple[str, ...] = ("network", "depths", "channels", "width", "r", "side", "map_side", "facts")
 
 
 def save_filling(filling: ExtentFilling, path: Path, network: str, side: int, map_side: int,
@@ -271,7 +271,7 @@ def save_filling(filling: ExtentFilling, path: Path, network: str, side: int, ma
 
 
 def read_filling(path: Path | str) -> dict[str, Any]:
-    """What `save_filling` wrote beside the weights."""
+    """The header that `save_filling` wrote beside the weights."""
     return read_described(path, "filling", FIELDS, "a filling module", "iam_train")
 
 

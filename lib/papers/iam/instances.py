@@ -103,7 +103,7 @@ def by_dense_crf(settings: CrfSettings) -> Refine:
     return refine
 
 
-def box_instances(found: ClassBoxes, proposals: np.ndarray,
+def box_instances(boxed: ClassBoxes, proposals: np.ndarray,
                   shape: tuple[int, int]) -> dict[str, InstanceMasks]:
     """Masks by the three ways from boxes (table 1): rectangle, ellipse, the proposal whose own box fits best.
 
@@ -111,16 +111,16 @@ def box_instances(found: ClassBoxes, proposals: np.ndarray,
     """
     scale = np.array([proposals.shape[2] / shape[1], proposals.shape[1] / shape[0]] * 2)
     around = boxes_around(proposals)
-    best = [best_proposal(box * scale, proposals, around) for box in found.boxes]
+    best = [best_proposal(box * scale, proposals, around) for box in boxed.boxes]
     small = torch.from_numpy(np.array(best, dtype=bool).reshape(-1, *proposals.shape[1:]))
-    masks = {"rect": [rectangle(box, shape) for box in found.boxes],
-             "ellipse": [ellipse(box, shape) for box in found.boxes],
+    masks = {"rect": [rectangle(box, shape) for box in boxed.boxes],
+             "ellipse": [ellipse(box, shape) for box in boxed.boxes],
              "mcg": list(enlarged(small, shape))}
-    values = np.full(len(found.boxes), NOT_A_PEAK)
+    values = np.full(len(boxed.boxes), NOT_A_PEAK)
     by_way = {}
     for way, some in masks.items():
         stacked = np.array(some, dtype=bool).reshape(-1, *shape)
-        by_way[way] = InstanceMasks(stacked, found.classes, found.scores, values)
+        by_way[way] = InstanceMasks(stacked, boxed.classes, boxed.scores, values)
     return by_way
 
 

@@ -1,4 +1,4 @@
-"""What filling modules learn from (section 3.2): peaks of the training images, and their ranked proposals."""
+"""Lessons of filling modules (section 3.2): peaks of the training images, and their ranked proposals."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -16,15 +16,16 @@ from lib.refine.convcrf import refine_instances
 from lib.refine.settings import ConvCrfSettings
 from lib.training.batches import square
 
-PYRAMID_STAGES = ("stage2", "stage3", "stage4")   # of the trunk, for the feature pyramid (section 3.3)
-HALVED = 4                                        # the encoder halves its maps twice
-HIDDEN = -1e4                                     # what a class map holds that is not to have peaks
-ChoosePeaks = Callable[[Tensor], Peaks]           # class maps (B, K, h, w) -> the peaks to go down from
+# Of the trunk, for the feature pyramid (section 3.3).
+PYRAMID_STAGES: tuple[str, ...] = ("stage2", "stage3", "stage4")
+HALVED = 4       # the encoder halves its maps twice
+HIDDEN = -1e4    # what a class map holds that is not to have peaks
+ChoosePeaks = Callable[[Tensor], Peaks]   # class maps (B, K, h, w) -> the peaks to go down from
 
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """What a classifier makes of B images that were padded to squares.
+    """A classifier's forward pass over B images that were padded to squares, and its peaks.
 
     class_maps  (B, K, h, w)
     scores      (B, K): the mean over the peaks of each class map

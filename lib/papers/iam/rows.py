@@ -15,6 +15,7 @@ from lib.papers.iam.instances import (
     Refine,
     box_instances,
     by_convcrf,
+    by_dense_crf,
     cam_boxes,
     iam_instances,
     prm_instances,
@@ -22,7 +23,7 @@ from lib.papers.iam.instances import (
     unrefined,
 )
 from lib.papers.iam.method import ClassifierOutput, activate, present, run_classifier, unsquared
-from lib.papers.iam.settings import MAIN, FillingJob
+from lib.papers.iam.settings import MAIN, FillingJob, IamSettings
 from lib.papers.iam.trained import Trained
 from lib.proposals.store import open_proposals
 from lib.refine.settings import ConvCrfSettings
@@ -82,7 +83,7 @@ class RowKey:
 
 @dataclass(frozen=True)
 class Rated:
-    """What a method finds in one image, compared with the truth, and the value of each mask's peak `(R,)`."""
+    """A method's masks in one image, compared with the truth, and the value of each mask's peak `(R,)`."""
     compared: Compared
     values: np.ndarray
 
@@ -122,6 +123,11 @@ def table_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int], s
             for way, masks in box_instances(boxes, scene.proposals, scene.shape).items():
                 _add(rows, RowKey(f"gt_box_{way}"), masks, scene)
     return rows
+
+
+def other_refinements(settings: IamSettings) -> dict[str, Refine]:
+    """Rows of table 1 that have something else in place of the ConvCRF."""
+    return {"iam_s5_unrefined": unrefined, "iam_s5_dense_crf": by_dense_crf(settings.dense_crf)}
 
 
 def crf_rows(trained: Trained, samples: Sequence[Sample], crfs: Mapping[str, ConvCrfSettings],

@@ -14,7 +14,7 @@ from lib.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class RetrievalSettings:
-    """What makes a proposal fit a peak response map (IAM, section 3.2; PRM).
+    """The fit of a proposal to a peak response map (IAM, section 3.2; PRM).
 
     alpha * inside + beta * on the contour - gamma * background.
 
@@ -35,7 +35,7 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class FillingSettings:
-    """What a filling module is and learns from (sections 3.1 and 3.2).
+    """A filling module's size, and how its pseudo masks come about (sections 3.1 and 3.2).
 
     What the paper leaves open was chosen on validation images.
 
@@ -70,7 +70,7 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class IamSettings(MaskSettings, FillingSettings):
-    """What a filling module is and learns from, and how its maps become masks.
+    """The settings of a filling module, and how its maps become masks.
 
     They are two blocks in params.yaml, since no network has to be trained again for other masks.
     """
@@ -78,7 +78,7 @@ class IamSettings(MaskSettings, FillingSettings):
 
 @dataclass(frozen=True)
 class IamConstants:
-    """What is tried on validation images.
+    """Constants that are tried on validation images.
 
     peaks   least values of a peak
     cams    shares of a class activation map's maximum
@@ -119,7 +119,7 @@ class IamNetwork:
 
 @dataclass(frozen=True)
 class IamTrainRun:
-    """What is trained on one data set.
+    """The networks to train on one data set.
 
     unseen   classes whose images a filling module of its own never sees (null: none)
     """
@@ -129,7 +129,7 @@ class IamTrainRun:
 
 
 def settings_of(filling: FillingSettings, masks: MaskSettings) -> IamSettings:
-    """Both blocks of params.yaml as one."""
+    """The blocks `iam_filling` and `iam` of params.yaml as one."""
     return IamSettings(**vars(filling), **vars(masks))
 
 
@@ -141,8 +141,8 @@ def crfs_of(settings: MaskSettings, constants: IamConstants) -> dict[str, ConvCr
     return crfs
 
 
-TABLE_K = (1, 5, 9)   # of table 1
-MAIN = 5              # k of the modules that sections 4.2 and 4.3 use
+TABLE_K: tuple[int, ...] = (1, 5, 9)   # of table 1
+MAIN = 5                               # k of the modules that sections 4.2 and 4.3 use
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class Tier:
 
 
 STAGES = ("iam_train",)
-NOTEBOOKS = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
+NOTEBOOKS: tuple[str, ...] = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
 # Which filling modules are trained on a classifier where a tier says nothing else.
 USUAL = {"iam_modules": ("iam_train.networks.*",)}
 

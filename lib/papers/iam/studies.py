@@ -1,8 +1,8 @@
-"""Two questions of IAM's notebooks that no table of the paper answers.
+"""Questions of IAM's notebooks that no table of the paper answers.
 
-What are pseudo masks worth, by what ranks the proposals (section 3.2)? On validation images, whose truth is
-only looked at for this. And do filling weights turn at the boundaries of objects (section 3.2, figure 5)?
-Arrows on either side of a boundary, and inside objects.
+How good are the proposals? What are pseudo masks worth, by what ranks the proposals (section 3.2)? On
+validation images, whose truth is only looked at for this. And do filling weights turn at the boundaries of
+objects (section 3.2, figure 5)? Arrows on either side of a boundary, and inside objects.
 """
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,22 @@ from lib.papers.iam.prm import (
 from lib.papers.iam.rows import Scene, scenes
 from lib.papers.iam.settings import IamSettings
 from lib.papers.iam.trained import Trained
+from lib.proposals.store import open_proposals, proposal_quality
+
+
+def proposal_table(trained: Trained, samples: Sequence[Sample], chance: Chance) -> Table:
+    """How well the proposals of images cover their objects."""
+    loaders = open_proposals(trained.proposals, samples[0].split, [sample.id for sample in samples])
+    quality = proposal_quality(samples, loaders)
+    return table({"proposals": quality.scores(chance.draws(len(samples)))}, [], chance)
+
 
 # Peak response maps, proposals, their contours and class responses -> scores (P, J).
 Ranking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def rankings(settings: IamSettings) -> dict[str, Ranking]:
-    """What may rank proposals, by name."""
+    """The ways to rank proposals, by name."""
     retrieval = settings.retrieval
 
     def matching(prms: Tensor, masks: Tensor, edges: Tensor, responses: Tensor) -> Tensor:

@@ -15,6 +15,13 @@ from lib.report.paper import Paper
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 LEVELS = {"map25": 0.25, "map50": 0.5, "map75": 0.75}
+METRICS = {"map25": "mAPʳ 0.25", "map50": "mAPʳ 0.5", "map75": "mAPʳ 0.75", "abo": "ABO"}
+# Of table 1: what is compared image by image, and the rows of its figure.
+PAIRS = [("iam_s1", "prm"), ("iam_s5", "prm"), ("iam_s9", "prm"), ("iam_s5", "iam_s1"), ("iam_s5", "iam_s9"),
+         ("iam_s9", "iam_s1"), ("iam_s5", "iam_s5_unrefined"), ("iam_s5", "iam_s5_dense_crf"),
+         ("prm", "cam_rect"), ("prm", "cam_ellipse"), ("prm", "cam_mcg"),
+         ("iam_s5", "cam_rect"), ("iam_s5", "cam_ellipse"), ("iam_s5", "cam_mcg")]
+BARS = ["cam_rect", "cam_ellipse", "cam_mcg", "prm", "iam_s1", "iam_s5", "iam_s9", "iam_s5_dense_crf"]
 ALL_CLASSES = "all classes"   # the row of figure 8 for the mean over classes
 
 BySeed = list[list[Compared]]   # images of each seed of one row
@@ -31,8 +38,13 @@ class ChosenRows:
         """Some of the images alone."""
         rows = {}
         for row, seeds in self.rows.items():
-            rows[row] = [_at(images, positions) for images in seeds]
+            rows[row] = [some_of(images, positions) for images in seeds]
         return ChosenRows(rows, self.constants)
+
+
+def some_of(images: Sequence[Compared], positions: Sequence[int]) -> list[Compared]:
+    """The images at these positions."""
+    return [images[i] for i in positions]
 
 
 def every_peak(rows: Rows) -> ChosenRows:
@@ -66,10 +78,10 @@ def choose(val: Rows, test: Rows, peaks: Sequence[float]) -> ChosenRows:
 
 def by_seed(rows: Rows) -> dict[RowKey, RatedBySeed]:
     """Rows with the images of every seed; their keys have none."""
-    found: dict[RowKey, RatedBySeed] = {}
+    joined: dict[RowKey, RatedBySeed] = {}
     for key, images in rows.items():
-        found.setdefault(replace(key, seed=None), []).append(images)
-    return found
+        joined.setdefault(replace(key, seed=None), []).append(images)
+    return joined
 
 
 def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> float:
@@ -84,7 +96,7 @@ def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> floa
 
 
 def overall(images: Sequence[Compared]) -> float:
-    """What constants are chosen by: the mean of the three mAP^r."""
+    """The score by which constants are chosen: the mean of the three mAP^r."""
     alike = np.full((1, len(images)), 1 / len(images))
     return float(np.mean([map_r(images, alike, least)[0] for least in LEVELS.values()]))
 
@@ -118,6 +130,28 @@ def instance_table(chosen: ChosenRows, pairs: Sequence[tuple[str, str]], chance:
         for name, value in constants.items():
             rows[row][name] = {"mean": value, "low": value, "high": value}
     return rows, comparisons
+
+
+def metric_groups(rows: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The bars of table 1's figure: metric -> row -> interval."""
+    groups = {}
+    for metric, label in METRICS.items():
+        groups[label] = {row: rows[row][metric] for row in BARS}
+    return groups
+
+
+def curves_by_k(rows: Mapping[str, Any], ks: Sequence[int]) -> dict[str, dict[int, Any]]:
+    """The lines of the figure of k: metric -> k -> interval."""
+    lines = {}
+    for metric, label in METRICS.items():
+        lines[label] = {k: rows[f"iam_s{k}"][metric] for k in ks}
+    return lines
+
+
+def pairs_of(ks: Sequence[int]) -> list[tuple[str, str]]:
+    """Every k with every other, and with PRM."""
+    names = [f"iam_s{k}" for k in ks]
+    return [(a, b) for a in names for b in names if a != b] + [(name, "prm") for name in names]
 
 
 def gain_table(chosen: ChosenRows, chance: Chance) -> Table:
@@ -164,6 +198,12 @@ def class_groups(rows: Mapping[str, Any], classes: Sequence[str]) -> dict[str, d
     return groups
 
 
+def not_better(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """The classes of `class_groups` whose IAMs are no better than their PRMs."""
+    prm, iam = groups["PRM"], groups["IAM"]
+    return sorted(name for name in iam if iam[name]["mean"] <= prm[name]["mean"])
+
+
 def worst_class(rows: Mapping[str, Any], comparisons: Mapping[str, Any], classes: Sequence[str]) -> Table:
     """The class on which IAMs gain least over PRMs in `class_table`, as rows `iam` and `prm`.
 
@@ -199,10 +239,6 @@ def _all_masks(seeds: RatedBySeed) -> BySeed:
 
 def _every_mask(images: Sequence[Rated]) -> list[Compared]:
     return [image.compared for image in images]
-
-
-def _at(images: Sequence[Compared], positions: Sequence[int]) -> list[Compared]:
-    return [images[i] for i in positions]
 
 
 def _above(images: Sequence[Rated], least: float) -> list[Compared]:

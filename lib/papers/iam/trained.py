@@ -1,4 +1,4 @@
-"""What IAM's notebooks and commands start from: trained networks, and the images that have proposals."""
+"""The start of IAM's notebooks and commands: trained networks, and the images that have proposals."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.base.files import sha256
 from lib.base.parallel import device
-from lib.base.paths import BUILD, DATA
+from lib.base.paths import BUILD, DATA, REPORTS
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample, subset
 from lib.nets.fcn import Fcn, load_fcn
@@ -49,7 +49,7 @@ class Trained:
 
 def open_trained(name: str, run: IamTrainRun, settings: IamSettings, dataset: Dataset, weights: Path,
                  proposals: Path) -> Trained:
-    """What the stage iam_train left of one network, in a folder of `weights`."""
+    """Open one network that the stage iam_train left in a folder of `weights`."""
     fillings = {}
     for job in filling_jobs(run.networks[name], bool(run.unseen)):
         filling = load_filling(weights / name / job.name / "weights.safetensors", name)
@@ -60,9 +60,10 @@ def open_trained(name: str, run: IamTrainRun, settings: IamSettings, dataset: Da
 
 @dataclass(frozen=True)
 class TrainedTier:
-    """What the stage iam_train left of a tier: networks by name, and the folder of their weights."""
+    """A tier's networks by name, as the stage iam_train left them, and the folders of weights and curves."""
     networks: dict[str, Trained]
     weights: Path
+    curves: Path
 
     @property
     def first(self) -> Trained:
@@ -73,6 +74,11 @@ class TrainedTier:
     def dataset(self) -> Dataset:
         """The data set that all of them were trained on."""
         return self.first.dataset
+
+    def curve_files(self, network: str) -> dict[str, Path]:
+        """How the classifier and the main filling module were trained, by name."""
+        names = [network, f"{network}/{self.networks[network].main_job.name}"]
+        return {name: self.curves / f"{name}.csv" for name in names}
 
     def hashes(self) -> dict[str, str]:
         """Name -> hash of every network's weights."""
@@ -87,7 +93,7 @@ def open_tier(params: Any, tier: str, dataset: str, networks: Sequence[str]) -> 
     proposals = BUILD / tier / "proposals" / run.dataset
     opened = Dataset(DATA / tier / dataset)
     trained = {name: open_trained(name, run, settings, opened, weights, proposals) for name in networks}
-    return TrainedTier(trained, weights)
+    return TrainedTier(trained, weights, REPORTS / tier / "curves" / "iam_train")
 
 
 def same_classes(fcn: Fcn, dataset: Dataset) -> None:
@@ -110,8 +116,8 @@ def clean(samples: Sequence[Sample]) -> list[int]:
 
 def hashes(folder: Path, networks: Sequence[str]) -> dict[str, str]:
     """Name -> hash of every trained network's weights."""
-    found = {}
+    hash_of = {}
     for name in networks:
         for path in sorted((folder / name).rglob("weights.safetensors")):
-            found[str(path.parent.relative_to(folder))] = sha256(path)
-    return found
+            hash_of[str(path.parent.relative_to(folder))] = sha256(path)
+    return hash_of

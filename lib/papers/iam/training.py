@@ -33,7 +33,7 @@ from lib.proposals.store import open_proposals
 from lib.training.checkpoint import TrainedFile, load_checkpoint, save_checkpoint
 from lib.training.networks import train_networks
 
-COLUMNS = ("epoch", "step", "loss")
+COLUMNS: tuple[str, ...] = ("epoch", "step", "loss")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ from lib.papers.iam.tables import ChosenRows
 from lib.papers.iam.trained import Trained
 
 FILLED = ("iam", "iam_unseen")   # rows of activation maps; the latter's module never saw the held-out classes
+# What is compared image by image: on held-out classes, boxes (table 3) and saliency (table 4).
+UNSEEN_PAIRS = [("iam_unseen", "iam"), ("iam_unseen", "prm"), ("iam_unseen", "cam_rect"),
+                ("iam_unseen", "cam_ellipse"), ("iam_unseen", "cam_mcg"), ("iam", "prm")]
+BOX_PAIRS = [(row, other) for row in FILLED for other in ("prm", "cam", "whole_image", "centred_box")]
+SALIENCY_PAIRS = [(row, other) for row in FILLED for other in ("prm", "cam")]
 
 
 def maps_of(trained: Trained, output: ClassifierOutput) -> dict[str, Tensor]:
@@ -57,11 +62,11 @@ def _united(maps: Tensor, output: ClassifierOutput) -> Tensor:
 
 def fillings(trained: Trained) -> dict[str, ExtentFilling]:
     """The main module of the first seed, and the one with classes held out, where there is one."""
-    found = {"iam": trained.main}
+    modules = {"iam": trained.main}
     held_out = FillingJob(MAIN, trained.network.seeds[0], unseen=True)
     if held_out in trained.fillings:
-        found["iam_unseen"] = trained.fillings[held_out]
-    return found
+        modules["iam_unseen"] = trained.fillings[held_out]
+    return modules
 
 
 def located(trained: Trained, samples: Sequence[Sample],
@@ -70,7 +75,7 @@ def located(trained: Trained, samples: Sequence[Sample],
 
     The box is that around the largest piece of what exceeds a map's mean; two rows look at nothing.
     """
-    found: dict[str, list[float]] = {}
+    overlaps_of: dict[str, list[float]] = {}
     training = trained.network.filling
     for part in batches(samples, BATCH, "boxes"):
         photos = [sample.photo() for sample in part]
@@ -81,20 +86,22 @@ def located(trained: Trained, samples: Sequence[Sample],
             for row, several in maps.items():
                 heat = unsquared(several[place:place + 1], photo.height, photo.width)[0]
                 above_mean = (heat > heat.mean()).cpu().numpy()
-                found.setdefault(row, []).append(best_overlap(above_mean, truth, "largest"))
+                overlap = best_overlap(above_mean, truth, "largest")
+                overlaps_of.setdefault(row, []).append(overlap)
             for row, box in (("whole_image", whole_image(photo.size)), ("centred_box", centred(photo.size))):
-                found.setdefault(row, []).append(float(overlaps(box, truth).max()))
-    return {row: np.array(values) for row, values in found.items()}
+                overlaps_of.setdefault(row, []).append(float(overlaps(box, truth).max()))
+    return {row: np.array(values) for row, values in overlaps_of.items()}
 
 
-def box_errors(found: Mapping[str, np.ndarray], rank: np.ndarray | None, chance: Chance) -> dict[str, Scores]:
+def box_errors(overlaps_of: Mapping[str, np.ndarray], rank: np.ndarray | None,
+               chance: Chance) -> dict[str, Scores]:
     """Errors of every row of `located` by metric, in percent.
 
     rank   the places of the true classes `(N,)` by another network, 0 is best; without them, GT-known alone
     """
     metrics = ("gt_known",) if rank is None else ("loc1", "gt_known", "cls1")
     scores: dict[str, Scores] = {}
-    for row, overlap in found.items():
+    for row, overlap in overlaps_of.items():
         weights = chance.draws(len(overlap))
         places = np.zeros(len(overlap)) if rank is None else rank
         every = errors(with_classes(overlap, places), weights, 0)

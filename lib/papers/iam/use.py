@@ -82,8 +82,8 @@ def _painted(instances: "InstanceMasks", photo: Image.Image, classes: Sequence[s
         mask = instances.masks[number]
         labels[mask] = instances.classes[number] + 1
         heat[mask] = max(LEAST_HEAT, instances.scores[number])
-    found = zip(instances.classes, instances.scores, strict=True)
-    names = [f"{classes[k]} {score:.2f}" for k, score in found]
+    pairs = zip(instances.classes, instances.scores, strict=True)
+    names = [f"{classes[k]} {score:.2f}" for k, score in pairs]
     return Found(torch.from_numpy(heat)[None], labels, classes, names)
 
 

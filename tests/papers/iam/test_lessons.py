@@ -1,4 +1,4 @@
-"""What filling modules learn from: proposals on the squares of the maps, their ranking, and draws of it."""
+"""Lessons of filling modules: proposals on the squares of the maps, their ranking, and draws of it."""
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

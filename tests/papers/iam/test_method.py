@@ -117,7 +117,7 @@ def test_no_peak_at_all() -> None:
 # which peaks
 
 def test_present_by_hand() -> None:
-    """Of class 0 the two highest of three; class 1 has a positive peak, but its score is negative."""
+    """Class 0 gives the two highest of three; class 1 has a positive peak, but its score is negative."""
     maps = plain((0, 1, 1, 5.0), (0, 1, 6, 3.0), (0, 4, 3, 4.0), (1, 2, 2, 2.0), (1, 4, 6, -0.5),
                  ground=-9.0)
     maps[0, 0, 0, 4] = -0.5   # a peak below 0, which lowers the score alone

@@ -67,7 +67,7 @@ class Stage:
 
     def __call__(self, run: IamTrainRun | None = None, settings: FillingSettings = FILLING,
                  seed: int = 5) -> list[str]:
-        """What was trained."""
+        """Run the stage; returns the names of those that were trained."""
         self.trained = []
         self.forward_passes = 0
         torch.manual_seed(len(self.left_behind()))   # whatever a new process starts with

@@ -215,7 +215,7 @@ def test_a_map_of_zeros_and_an_empty_proposal_are_never_matched() -> None:
 
 
 def test_what_tells_background_decides_between_equals() -> None:
-    """Both hold the peak, off their contours.
+    """Either proposal holds the peak, off its contour.
 
     The smaller one is retrieved where all else is background, the first one where nothing is.
     """

@@ -9,17 +9,23 @@ from lib.metrics.instances import Compared
 from lib.papers.iam.rows import Rated, RowKey, iam_row
 from lib.papers.iam.settings import FillingJob
 from lib.papers.iam.tables import (
+    BARS,
+    PAIRS,
     ChosenRows,
     best_least,
     by_seed,
     choose,
     class_groups,
     class_table,
+    curves_by_k,
     every_peak,
     gain_table,
     instance_scores,
     instance_table,
+    metric_groups,
+    not_better,
     overall,
+    pairs_of,
     scores_over_seeds,
     worst_class,
 )
@@ -153,7 +159,7 @@ def test_scores_are_means_over_seeds() -> None:
 
 
 def test_draws_are_the_same_for_every_row() -> None:
-    """What is ten points better on every image and seed is so in every draw."""
+    """A row that is ten points better on every image and seed is so in every draw."""
     more = [better(images) for images in SEEDS]
     difference = scores_over_seeds(more, CHANCE)["abo"] - scores_over_seeds(SEEDS, CHANCE)["abo"]
     assert np.allclose(difference, 10)
@@ -164,6 +170,24 @@ def test_draws_are_the_same_for_every_row() -> None:
     assert rows["a"]["least"] == {"mean": 4, "low": 4, "high": 4} and set(rows["b"]) == METRICS
     assert rows["a"]["abo"]["mean"] == pytest.approx(rows["b"]["abo"]["mean"] + 10)
     assert rows["b"]["abo"]["low"] < rows["b"]["abo"]["mean"]
+
+
+def test_bars_and_lines_of_the_figures() -> None:
+    """By metric as figures name it, rows of table 1 or values of k."""
+    rows = {}
+    for row in BARS:
+        rows[row] = {metric: (row, metric) for metric in METRICS}
+    groups = metric_groups(rows)
+    assert list(groups) == ["mAPʳ 0.25", "mAPʳ 0.5", "mAPʳ 0.75", "ABO"]
+    assert list(groups["ABO"]) == BARS and groups["mAPʳ 0.75"]["prm"] == ("prm", "map75")
+    lines = curves_by_k(rows, [1, 9])
+    assert list(lines) == list(groups) and lines["ABO"] == {1: ("iam_s1", "abo"), 9: ("iam_s9", "abo")}
+
+
+def test_what_is_compared() -> None:
+    assert pairs_of([1, 5]) == [("iam_s1", "iam_s5"), ("iam_s5", "iam_s1"), ("iam_s1", "prm"),
+                                ("iam_s5", "prm")]
+    assert len(PAIRS) == len(set(PAIRS)) == 14
 
 
 def test_gains_of_iam_s5_over_prm_in_percent() -> None:
@@ -218,6 +242,13 @@ def test_bars_of_the_class_table() -> None:
     groups = class_groups(rows, CLASSES)
     assert list(groups) == ["PRM", "IAM"] and [list(bars) for bars in groups.values()] == [["dog", "cat"]] * 2
     assert groups["IAM"]["dog"] is rows["dog, IAM"]["iou_class"]
+
+
+def test_classes_that_do_not_gain() -> None:
+    """The equal one, and the worse one, by name."""
+    prm = {"dog": {"mean": 3.0}, "cow": {"mean": 2.0}, "cat": {"mean": 1.0}}
+    iam = {"dog": {"mean": 2.9}, "cow": {"mean": 2.1}, "cat": {"mean": 1.0}}
+    assert not_better({"PRM": prm, "IAM": iam}) == ["cat", "dog"]
 
 
 def test_a_class_with_maps_of_one_kind_has_no_row() -> None:

@@ -1,4 +1,4 @@
-"""What pseudo masks are worth, on an image of three objects whose every overlap is known."""
+"""The worth of pseudo masks, on an image of three objects whose every overlap is known."""
 from types import SimpleNamespace
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What IAM's notebooks start from: trained networks, images with proposals, masks that can be trusted."""
+"""The start of IAM's notebooks: trained networks, images with proposals, masks that can be trusted."""
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +47,9 @@ def test_a_tier_as_its_stages_left_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert trained.main_job == FillingJob(5, 2) == jobs[0] and trained.main is trained.fillings[jobs[0]]
     assert [one.id for one in with_proposals(trained, "test")] == ["test0", "test1", "test2"]
     assert set(tier.hashes()) == {"toy", *(f"toy/{job.name}" for job in jobs)}
+    curves = module.REPORTS / "smoke" / "curves" / "iam_train"
+    assert tier.curve_files("toy") == {"toy": curves / "toy.csv",
+                                       "toy/k5_seed2": curves / "toy" / "k5_seed2.csv"}
 
 
 def test_images_with_proposals(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def without(one: Lesson) -> Lesson:
 
 
 def test_steps_without_any_proposal_are_left_out(tmp_path: Path) -> None:
-    """Of two lessons, one a step, the second or the first step of a pass is missing."""
+    """With two lessons, one a step, the second or the first step of a pass is missing."""
     rows, _ = trained(tmp_path, taught=[without(LESSONS[0]), LESSONS[1]], batch=1, passes=4)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
     assert all(row["step"] in (2 * row["epoch"] - 1, 2 * row["epoch"]) for row in rows)

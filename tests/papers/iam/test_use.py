@@ -43,7 +43,7 @@ def photo(folder: Path) -> Path:
 
 
 def by_hand(path: Path) -> InstanceMasks:
-    """What IAM finds in a photograph with the networks of `build`."""
+    """IAM's masks in a photograph, by the networks of `build`."""
     params = load_params()
     settings = settings_of(params.iam_filling, params.iam)
     image = Image.open(path).convert("RGB")
