@@ -20,7 +20,6 @@ COMPOSED = ("collage", "collage_single")   # data sets that are made, not conver
 MIRRORED = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED, "mirror": MIRRORED}   # paper: any official data set
 COMPOSED_OPTIONS: dict[str, type] = {"train": int, "val": int, "test": int}
-CONVERTED_OPTIONS: dict[str, type] = {"source": str, "sbd": str}
 MOST_IMAGES = 100_000
 
 SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PAPERS}
@@ -67,7 +66,7 @@ class SharedTier:
     dataset: str
     single: str
     networks: list[str]
-    data: dict[str, dict[str, int | str]]
+    data: dict[str, dict[str, bool | int | str]]
     proposals: ProposalRun
     comparison: ComparisonRun
 
@@ -144,7 +143,10 @@ def _check_tier_names(params: Params) -> None:
 def _check_tier(name: str, tier: Tier) -> None:
     """Data sets and networks are known, and every block runs on data sets of its tier."""
     _check_data(name, tier)
+    blocks = get_type_hints(Tier)
     for stage in (*STAGES[1:], *NOTEBOOKS):
+        if stage not in blocks:   # a paper derives it from its other blocks
+            continue
         _check_datasets(name, stage, tier)
         if stage != "proposals":   # found from pixels alone
             _check_networks(f"tier.{name}.{stage}", getattr(tier, stage))
@@ -158,7 +160,7 @@ def _check_data(name: str, tier: Tier) -> None:
     for dataset, options in tier.data.items():
         if dataset not in known:
             raise Problem(f'tier.{name}.data: there is no data set "{dataset}"{nearest(dataset, known)}')
-        _check_options(f"tier.{name}.data.{dataset}", dataset, options)
+        _check_options(f"tier.{name}.data.{dataset}", _options_of(name, dataset), options)
 
 
 def _check_datasets(name: str, stage: str, tier: Tier) -> None:
@@ -186,9 +188,16 @@ def _check_known(where: str, what: str, names: Any, known: Any) -> None:
             raise Problem(f'{where}: there is no {what} "{name}"{nearest(name, known)}')
 
 
-def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
-    composed = dataset in COMPOSED
-    rules: dict[str, type] = COMPOSED_OPTIONS if composed else CONVERTED_OPTIONS
+def _options_of(tier: str, dataset: str) -> dict[str, type]:
+    """The options that a data set has in a tier; those that are converted from the mirror have none."""
+    from lib.data.official import options_of
+
+    if dataset in COMPOSED:
+        return COMPOSED_OPTIONS
+    return {} if tier == "mirror" else options_of(dataset)
+
+
+def _check_options(where: str, rules: dict[str, type], options: dict[str, Any]) -> None:
     for key, value in options.items():
         if key not in rules:
             raise Problem(f"{where}.{key}: there is no such option{nearest(key, rules)}")
@@ -196,6 +205,6 @@ def _check_options(where: str, dataset: str, options: dict[str, Any]) -> None:
         if rules[key] is int and not 1 <= value <= MOST_IMAGES:
             raise Problem(f"{where}.{key}: {value} is out of range, it must be between 1 and {MOST_IMAGES}.")
     missing = [key for key in rules if key not in options]
-    if composed and missing:
+    if rules is COMPOSED_OPTIONS and missing:
         raise Problem(f"{where}.{missing[0]}: the parameter is missing; "
                       "every split needs its number of images.")

@@ -100,9 +100,9 @@ def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
             ['tier.smoke.data.collage_single.tests: there is no such option; did you mean "test"?'],
         ),
         (
-            "tier.mirror.data.voc.sources",
+            "tier.paper.data.voc2012.sources",
             "x",
-            ['tier.mirror.data.voc.sources: there is no such option; did you mean "source"?'],
+            ['tier.paper.data.voc2012.sources: there is no such option; did you mean "source"?'],
         ),
         # a wrong type
         ("seed", "one", ['seed: must be a whole number, not "one"']),

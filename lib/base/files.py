@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from lib.base.problem import Problem
+
 FINGERPRINT = "fingerprint.json"   # beside results: the digest of what they follow from
 
 
@@ -68,11 +70,11 @@ def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
     """Keep the `wanted` files that an earlier run from the same facts left in a folder; remove all others.
 
     `facts` is anything that JSON can hold. Its digest lies in the folder. Where that is another one, or is
-    not there, the whole folder goes, since nothing tells what its files follow from.
+    not there, the whole folder goes, since its files do not follow from these facts.
     """
     path = folder / FINGERPRINT
     fingerprint = {"fingerprint": digest(facts)}
-    if not path.is_file() or _json_or_none(path) != fingerprint:
+    if not path.is_file() or _content(path) != fingerprint:
         if folder.exists():
             shutil.rmtree(folder)
         write_json(path, fingerprint)
@@ -82,8 +84,10 @@ def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
             file.unlink()
 
 
-def _json_or_none(path: Path) -> object:
+def _content(path: Path) -> object:
+    """A fingerprint's content; beside a damaged one, what took hours is not thrown away without a word."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:   # damaged, or not even text
-        return None
+    except ValueError:
+        raise Problem(f"{path}: damaged, so it cannot be told what the files beside it follow from; "
+                      f"delete {path.parent}, and they are made again.") from None

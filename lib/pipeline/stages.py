@@ -52,7 +52,7 @@ def check_sources(params: Params, tiers: list[str]) -> None:
         mirror_folder(use_mirror(params))
     if "paper" in tiers:
         for name, options in params.tier["paper"].data.items():
-            find_official(name, _source(name, options))
+            find_official(name, _source(name, options), **_importer_options(options))
 
 
 def run(notebook: str, tier: str) -> None:
@@ -113,8 +113,13 @@ STAGES = _stages()
 def _import_official(name: str, options: dict[str, Any], folder: Path) -> None:
     from lib.data.official import import_official
 
-    more = {key: ROOT / value for key, value in options.items() if key != "source"}
-    import_official(name, _source(name, options), folder, **more)
+    import_official(name, _source(name, options), folder, **_importer_options(options))
+
+
+def _importer_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an importer beside its source; words are further folders."""
+    more = {key: value for key, value in options.items() if key != "source"}
+    return {key: ROOT / value if isinstance(value, str) else value for key, value in more.items()}
 
 
 def _source(name: str, options: dict[str, Any]) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.base.files import FINGERPRINT, resume_folder, sha256, whole_file, whole_folder, write_json
+from lib.base.problem import Problem
 
 STOPS = [ValueError, KeyboardInterrupt, SystemExit]
 
@@ -139,7 +140,18 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [alter, cut, garble, remove])
+@pytest.mark.parametrize("damage", [cut, garble])
+def test_results_beside_a_damaged_fingerprint_are_kept_and_named(
+        results: Path, damage: Callable[[Path], None]) -> None:
+    """Hours of work are not thrown away for a few bytes: that is for the user to say."""
+    damage(results / FINGERPRINT)
+    before = names(results)
+    with pytest.raises(Problem, match=f"{FINGERPRINT}: damaged.*; delete .*, and they are made again"):
+        resume_folder(results, FACTS, [])
+    assert names(results) == before
+
+
+@pytest.mark.parametrize("damage", [alter, remove])
 def test_results_whose_facts_are_not_known_go(results: Path, damage: Callable[[Path], None]) -> None:
     before = (results / FINGERPRINT).read_bytes()
     damage(results / FINGERPRINT)

@@ -189,7 +189,7 @@ def test_more_and_fewer_images(run: Run) -> None:
     assert set(contents(folder)) == {"test/p2.npz", "fingerprint.json"}
 
 
-@pytest.mark.parametrize("what", ["code", "constants", "data", "fingerprint"])
+@pytest.mark.parametrize("what", ["code", "constants", "data"])
 def test_other_code_constants_or_data_start_anew(what: str, run: Run, tmp_path: Path,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(folder := run())
@@ -200,13 +200,11 @@ def test_other_code_constants_or_data_start_anew(what: str, run: Run, tmp_path: 
         other["data"] = toy_dataset(tmp_path / "other", seed=1)
     if what == "constants":
         monkeypatch.setattr(segments, "SAME", 0.8)
-    if what == "fingerprint":
-        (folder / "fingerprint.json").write_text("{half")
     run(**other)
     assert changed(folder, before) == FILES
     same = {name for name in FILES if contents(folder)[name][1] == before[name][1]}
     found_again = FILES - {"fingerprint.json"}
-    assert same == {"code": found_again, "constants": found_again, "fingerprint": FILES}.get(what, set())
+    assert same == {"code": found_again, "constants": found_again}.get(what, set())
 
 
 def test_what_is_not_there_is_named(run: Run, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 All tables of DCSM start from them.
 """
-import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from lib.base.files import digest, sha256, whole_file, write_json
+from lib.base.files import resume_folder, sha256, whole_file, write_json
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Dataset, Sample, subset
@@ -45,7 +43,6 @@ PLAIN = "plain"         # by plain backpropagation
 SIMONYAN = "simonyan"   # plain, at the image, of the targets alone
 
 BLOCKS = "blocks.json"     # beside them: which layers each block of the network means
-FINGERPRINT = "fingerprint.json"   # ... and what the maps follow from
 ABLATIONS = "_ablations"   # ending of the folder with what only the ablation tables need
 
 
@@ -111,12 +108,14 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
         file = weights / network / "weights.safetensors"
         fcn = load_folded(file, network)
         place = folder / network
-        _start(place, {"weights": sha256(file), "data": dataset.hash, "side": run.side,
-                       "settings": asdict(settings), "code": dict(code)})
+        parts = _parts(dataset, images)
+        wanted = [place / part.folder / f"{sample.id}.npz" for part in parts for sample in part.samples]
+        facts = {"weights": sha256(file), "data": dataset.hash, "side": run.side, "settings": asdict(settings),
+                 "code": dict(code)}
+        resume_folder(place, facts, [place / BLOCKS, *wanted])
         write_json(place / BLOCKS, blocks(fcn.trunk))
-        for part in _parts(dataset, images):
+        for part in parts:
             target = place / part.folder
-            _sweep(target, {f"{sample.id}.npz" for sample in part.samples})
             for sample in progress(part.samples, f"raw maps, {network}, {part.folder}"):
                 path = target / f"{sample.id}.npz"
                 if not path.is_file():
@@ -129,33 +128,6 @@ def _parts(dataset: Dataset, images: MapsImages) -> list[Part]:
     return [Part("val", subset(dataset.split("val"), images.val), ablations=False),
             Part("test", test, ablations=False),
             Part("test" + ABLATIONS, subset(test, images.ablations), ablations=True)]
-
-
-def _start(folder: Path, facts: dict[str, Any]) -> None:
-    """Empty the folder unless its maps follow from the same facts."""
-    path = folder / FINGERPRINT
-    fingerprint = {"fingerprint": digest(facts)}
-    if path.is_file() and _read_fingerprint(path) == fingerprint:
-        return
-    if folder.exists():
-        shutil.rmtree(folder)
-    write_json(path, fingerprint)
-
-
-def _read_fingerprint(path: Path) -> Any:
-    """The file's content; for a damaged one maps that took hours are not thrown away without a word."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise Problem(f"{path}: damaged, so it cannot be told what the raw maps beside it follow from; "
-                      f"delete {path.parent}, and they are computed again.") from None
-
-
-def _sweep(folder: Path, wanted: set[str]) -> None:
-    """Remove images that are no longer asked for, and what a killed run left."""
-    for path in folder.glob("*"):
-        if path.name not in wanted:
-            path.unlink()
 
 
 # One image
