@@ -30,7 +30,7 @@ class Pipeline:
 
 
 def shared_pipeline(folder: Path) -> Pipeline:
-    """Run the pipeline in `folder`, or wait for the process that does; what failed once is not tried again."""
+    """Run the pipeline in `folder`, or wait for the process that does; what failed is not tried again."""
     note = folder / "pipeline.json"
     with _alone(folder / "pipeline.lock"):
         if not note.is_file():

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
+from small_project import FROM_MAPS, RCAM
 from used_parameters import TIER, covers, used
 
 from lib.base.paths import NOTEBOOKS as FOLDER, ROOT
@@ -68,10 +69,6 @@ def source_cells(notebook: str) -> list[dict[str, Any]]:
     return cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(), notebook)
 
 
-def code_of(notebook: str) -> str:
-    return "\n".join(cell["source"] for cell in source_cells(notebook))
-
-
 def read_by(notebook: str) -> set[str]:
     """Parameters that a notebook's cells read, and its own block, which it is given."""
     statements: list[ast.AST] = []
@@ -80,19 +77,39 @@ def read_by(notebook: str) -> set[str]:
     return used(statements) | {f"{TIER}.{notebook}"}
 
 
-def read_below(notebook: str, library: Library) -> set[str]:
-    """Parameters that functions read which a notebook reaches, in other processes too.
-
-    Only those that are handed `params` can read any.
-    """
+def definitions_below(entry: str, library: Library) -> list[ast.stmt]:
+    """What a notebook or a function reaches in lib, in other processes too."""
     reach = Reach(library)
-    reach.enter(f"notebooks/{notebook}.ipynb")
-    places: set[str] = set()
+    reach.enter(entry)
+    statements: list[ast.stmt] = []
     for link in reach.definitions:
-        for statement in library.module(link.module).definitions.get(link.name, ()):
-            if "params" in argument_names(statement):
-                places |= used([statement])
+        statements += library.module(link.module).definitions.get(link.name, ())
+    return statements
+
+
+def read_below(entry: str, library: Library) -> set[str]:
+    """Parameters that functions read which are reached; only those that are handed `params` can read any."""
+    places: set[str] = set()
+    for statement in definitions_below(entry, library):
+        if "params" in argument_names(statement):
+            places |= used([statement])
     return places
+
+
+def folders_below(notebook: str, library: Library) -> set[str]:
+    """Folders of other stages that a notebook's cells name, or what they reach: `BUILD / tier / "..."`."""
+    texts = [cell["source"] for cell in source_cells(notebook)]
+    texts += map(ast.unparse, definitions_below(f"notebooks/{notebook}.ipynb", library))
+    folders = set()
+    for root, inner in re.findall(r"""\b(BUILD|REPORTS) / (?:request\.)?tier((?: / ["']\w+["'])+)""",
+                                  "\n".join(texts)):
+        folders.add(f"{root.lower()}/${{item}}" + re.sub(r"""[ "']""", "", inner))
+    return folders
+
+
+def makers(folders: Collection[str]) -> set[str]:
+    """The stages that write some folders."""
+    return {stage for stage in FIRST if written(stage) & set(folders)}
 
 
 def argument_names(statement: ast.stmt) -> set[str]:
@@ -169,20 +186,18 @@ def test_code_comes_from_one_stage() -> None:
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str) -> None:
-    """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
-    folders = set()
-    for root, inner in re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name)):
-        folders.add(f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', ""))
-    assert "DATA / tier / " in code_of(name)
+def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str, library: Library) -> None:
+    """On no other, and on those of every stage that wrote what it reads."""
+    folders = folders_below(name, library)
     assert folders <= set.union(*map(written, FIRST))
-    assert deps(name) == {"data/${item}", *folders}
+    assert deps(name) <= {"data/${item}", *folders}
+    assert makers(deps(name)) == makers({"data/${item}", *folders})
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_the_parameters_that_its_notebook_reads(name: str, library: Library) -> None:
     """In its cells and below: one that is used and not listed would let results go stale unseen."""
-    read = all_keys(read_by(name) | read_below(name, library))
+    read = all_keys(read_by(name) | read_below(f"notebooks/{name}.ipynb", library))
     upstream = before(name)
     assert uncovered(read, listed(name) | upstream) == []
     own = [key for key in read if not is_part_of_one(key, upstream)]
@@ -190,7 +205,7 @@ def test_a_stage_depends_on_the_parameters_that_its_notebook_reads(name: str, li
 
 
 def test_the_comparison_reads_parameters_in_processes_of_their_own(library: Library) -> None:
-    below = read_below("comparison", library)
+    below = read_below("notebooks/comparison.ipynb", library)
     for place in ("csoa_thresholds.chosen", f"{TIER}.dcsm_maps.side", f"{TIER}.csoa.dataset"):
         assert place in below and any(covers(key, place) for key in listed("comparison"))
 
@@ -207,8 +222,9 @@ def test_how_parameters_are_read(code: str, expected: set[str]) -> None:
 
 
 @pytest.mark.parametrize("stage, command", [(name, stages.STAGES[name]) for name in FIRST])
-def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: Any) -> None:
-    read = all_keys(used([ast.parse(inspect.getsource(command))]))
+def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: Any, library: Library) -> None:
+    below = read_below(f"{command.__module__}:{command.__qualname__}", library)
+    read = all_keys(below - {"mirror"})   # where the mirror lies changes nothing
     assert uncovered(read, listed(stage)) == []
     assert uncovered(listed(stage), read) == []
     more = {"data": set(), "dcsm_maps": {"data/${item}", "build/${item}/dcsm_train"},
@@ -219,6 +235,26 @@ def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: A
 def test_training_of_csoa_reads_one_threshold_list_alone() -> None:
     """Another `chosen` trains nothing again: it is a matter of `segment` and of the comparison."""
     assert "csoa_thresholds.tried" in listed("csoa_train") and "csoa_thresholds" not in listed("csoa_train")
+
+
+@pytest.mark.parametrize("keys, stages", [
+    ({"seed"}, {"data", "dcsm_train", "iam_train", *NOTEBOOKS}),
+    ({"rcam.eps", "dcsm_top_n.numbers"}, {*RCAM, "dcsm_top_n", "comparison"}),
+    ({"dcsm.alpha_simonyan"}, {*FROM_MAPS, "comparison"}),
+    ({"tier.smoke.dcsm_train.networks.efficientnet_lite0.side"}, {"dcsm_train"}),
+    ({"csoa.gamma"}, {"csoa_train"}),   # notebooks go by what it leaves
+    ({"csoa_thresholds.chosen"}, {"comparison"}),   # which reads it in a process of its own
+    ({"dcsm_maps.wide"}, {"dcsm_maps", "comparison"}),
+    ({"tier.smoke.rcam.box_images"}, {"rcam", "dcsm", "comparison"}),   # dcsm stands in rCAM's table 2
+    ({"tier.collage.data.collage.train", "mirror"}, set())])
+def test_a_parameter_runs_again_what_lists_it(keys: set[str], stages: set[str]) -> None:
+    """In the tier smoke; stages after those follow by what they read."""
+    affected = set()
+    for name in LATER:
+        own = {key.replace("${item}", "smoke") for key in listed(name)}
+        if any(is_covered(key, own) for key in keys):
+            affected.add(name)
+    assert affected == stages
 
 
 @pytest.mark.parametrize("stage, kind", [

@@ -1,0 +1,42 @@
+"""The pipeline is interrupted while notebooks run, and ends with the results of a run that was not."""
+import signal
+from pathlib import Path
+
+import pytest
+from small_project import RCAM, checkout, dvc, interrupted, metrics, of_smoke, until, working_in
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) -> None:
+    """Ctrl-C during one notebook, the power cut during another: neither publishes anything.
+
+    rCAM's notebooks are enough.
+    """
+    folder = checkout(tmp_path / "project")
+    results = folder / "reports" / "smoke"
+
+    said = interrupted(folder, "rcam@smoke", signal.SIGINT)
+    assert "Interrupted; what was finished is kept" in said, said
+    assert "lib/pipeline/" not in said, said   # no traceback of ours; the kernel may grumble
+    assert not list(results.rglob("*.json")), said
+    assert not list(folder.glob("**/.part-*")), said
+    assert (folder / "data" / "smoke" / "collage" / "manifest.json").is_file()
+    until(lambda: not working_in(folder), 30)
+
+    assert dvc(folder, "repro", "rcam_constants@smoke").stages == ["rcam_constants@smoke"]   # data are there
+    interrupted(folder, "rcam_scales@smoke", signal.SIGKILL)
+    assert not (results / "metrics" / "rcam_scales.json").exists()
+    assert not (results / "figures" / "rcam_scales").exists()
+    until(lambda: not working_in(folder), 30)   # the kernel, a process group of its own, has noticed
+
+    done = dvc(folder, "repro", *sorted(of_smoke(*RCAM)))
+    assert done.status == 0, done.output
+    assert set(done.stages) == of_smoke("rcam", "rcam_scales")
+    here, there = metrics(folder), metrics(project)
+    assert set(here) == set(RCAM)
+    for name in here:
+        for part in ("results", "comparisons"):
+            assert here[name][part] == there[name][part]
+        # The data sets were composed twice, and are identical.
+        assert here[name]["provenance"]["datasets"] == there[name]["provenance"]["datasets"]
