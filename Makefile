@@ -34,7 +34,7 @@ lint: setup
 	$(PYTHON_VENV) -m ruff check --quiet lib tests tools notebooks
 
 test: lint
-	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile tests
+	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 lab: setup
 	$(PYTHON_VENV) -m jupyter lab notebooks/

@@ -1,6 +1,6 @@
 """dvc.lock beside dvc.yaml: what every stage's results were made from, as far as DVC ran it."""
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def stages_of(tier: str, root: Path = ROOT) -> dict[str, Stage]:
 
 def upstream(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
     """The stages that wrote what a stage reads, or something in a folder that it reads."""
-    return {name for name, other in stages.items() if any(_reads(stage, out) for out in other.outs)}
+    return {name for name, other in stages.items() if _starts_from(stage, other)}
 
 
 def md5_of(content: bytes) -> str:
@@ -59,8 +59,12 @@ def md5_of(content: bytes) -> str:
     return hashlib.md5(content).hexdigest()
 
 
-def _reads(stage: Stage, path: str) -> bool:
-    return any(f"{path}/".startswith(f"{dep}/") for dep in stage.deps)
+def _starts_from(stage: Stage, other: Stage) -> bool:
+    return any(_lies_in(out, stage.deps) for out in other.outs)
+
+
+def _lies_in(path: str, folders: Collection[str]) -> bool:
+    return any(f"{path}/".startswith(f"{folder}/") for folder in folders)
 
 
 def _pipeline(root: Path) -> dict[str, Any]:

@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 from side_by_side import Pipeline, shared_pipeline
 
+# These files take minutes each, so they begin first; the others fill up what is left of two processes.
+LONG: tuple[str, ...] = (
+    "test_smoke_reruns.py", "test_smoke_notebooks.py", "test_smoke_interrupted.py", "test_smoke_results.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave all else in its order."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
