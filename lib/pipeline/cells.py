@@ -31,7 +31,7 @@ class Cell:
         self.text = "\n".join([*magic, hidden, *tags])
 
     def trees(self) -> list[str]:
-        """What it says, as text to compare."""
+        """The statements as text, to compare with those of another cell."""
         return [ast.dump(statement) for statement in self.body]
 
     def statements(self) -> list[ast.stmt]:

@@ -32,7 +32,7 @@ def code_of(*entries: Callable | str, library: Library | None = None) -> Code:
 
 
 class Reach:
-    """What has been reached from the entries so far."""
+    """All that has been reached from the entries so far."""
 
     def __init__(self, library: Library) -> None:
         self.library = library

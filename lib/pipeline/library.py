@@ -74,7 +74,7 @@ class Library:
         return self._pieces[key]
 
     def named(self, module: str, name: str, passed: frozenset[Link] = frozenset()) -> list[Link]:
-        """What a name of a module stands for, however often it was passed on; nothing if unknown.
+        """The definitions and modules behind a name, however often it was passed on; none if unknown.
 
         `passed`: the links that led here; a package that imports a module of its own leads back to itself.
         """
@@ -92,7 +92,7 @@ class Library:
         return meant or below
 
     def _starred(self, source: Module, name: str, passed: frozenset[Link]) -> list[Link]:
-        """What a name stands for that came with all names of another module."""
+        """The definitions behind a name that came with all names of another module."""
         meant: list[Link] = []
         for star in source.stars:
             if self.is_module(star):

@@ -11,7 +11,7 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 class Link(NamedTuple):
-    """What a name stands for: a module (`name` is None), or something in it."""
+    """The meaning of a name: a module (`name` is None), or a definition in one."""
     module: str
     name: str | None = None
 
@@ -28,7 +28,7 @@ class Link(NamedTuple):
 
 @dataclass
 class Module:
-    """What the statements of a module's top level are for.
+    """The top level of a module, its statements sorted by what they are for.
 
     package       which relative imports start from
     definitions   the statements that define a name
@@ -153,7 +153,7 @@ def _start(statement: ast.ImportFrom, package: str) -> str:
 
 
 def _same_scope(node: ast.AST) -> list[ast.AST]:
-    """What lies below a node and binds names for the same function."""
+    """The nodes below a node that bind names for the same function."""
     if isinstance(node, (*DEFINING, ast.Lambda)):
         return []
     if isinstance(node, COMPREHENSIONS):   # a name that := binds outlives the comprehension

@@ -112,7 +112,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, in one line; of an error in a cell, its own name and words."""
+    """The cause of a failure in one line; for an error in a cell, its own name and words."""
     if hasattr(error, "ename"):
         words = f"{error.ename}: {error.evalue}"
     else:
@@ -122,7 +122,7 @@ def _cause(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    """What the kernel inherits; afterwards everything is as it was."""
+    """Set the environment that a kernel inherits; afterwards everything is as it was."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -37,7 +37,7 @@ def write(names: Sequence[str] = ()) -> None:
 
 
 def stage_code(name: str, library: Library | None = None) -> Code:
-    """What a stage runs: a notebook's cells or a function, and all that they reach."""
+    """The code of a stage: a notebook's cells or a function, and all that they reach."""
     if name not in NAMES:
         raise Problem(f'There is no stage "{name}"{nearest(name, NAMES)}')
     return code_of(f"notebooks/{name}.ipynb" if name in NOTEBOOKS else STAGES[name], library=library)

@@ -1,4 +1,4 @@
-"""What the stages of dvc.yaml call, and the code that each of them runs."""
+"""The functions that the stages of dvc.yaml call, and the code that each of them runs."""
 import dataclasses
 import os
 from collections.abc import Callable

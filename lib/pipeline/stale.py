@@ -39,7 +39,7 @@ def print_stale(tiers: Sequence[str] = ()) -> None:
 
 
 def stale_section(tier: str, project: "Project | None" = None) -> str:
-    """What a tier's page says of it: one line for all stages of which the same is to be said."""
+    """The section of a tier's page: one line for all stages of which the same is to be said."""
     lines = ["## What is older than the code", ""]
     try:
         verdicts = (project or Project()).verdicts(tier)
@@ -72,12 +72,12 @@ class Project:
 
     @cached_property
     def lock(self) -> dict[str, Entry]:
-        """What DVC noted."""
+        """The entries of dvc.lock, by stage and tier."""
         return read_lock(self.root)
 
     @cached_property
     def code(self) -> dict[str, Code]:
-        """What every stage runs today."""
+        """Today's code of every stage."""
         return {name: stage_code(name, self.library) for name in NAMES}
 
     def tiers(self) -> list[str]:
@@ -155,7 +155,7 @@ class Project:
         yield from _shown("parameters", _changes(self._used(name, tier, noted.get("params", {}))))
 
     def _since(self, name: str, revision: str) -> Iterator[str]:
-        """What of the code changed since a revision."""
+        """Say how the code differs from that of a revision."""
         library = self._at(revision)
         if library is None:
             yield "this clone does not have that revision to compare with"

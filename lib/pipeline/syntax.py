@@ -21,7 +21,7 @@ class Named(Protocol):
     """Whoever knows all modules, and so what a name leads to."""
 
     def named(self, module: str, name: str) -> list[Link]:
-        """What a name at the top level of a module stands for; nothing where it is not known there."""
+        """The definitions and modules behind a name at the top level of a module; none if unknown."""
 
     def walk(self, links: Iterable[Link], attributes: list[str]) -> tuple[list[Link], list[str]]:
         """Where `a.b.c` ends, and the attributes that are left."""
