@@ -128,11 +128,11 @@ def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, op
     calls: list[tuple] = []
     monkeypatch.setattr("lib.training.networks.train_networks", lambda *args: calls.append(args))
     stages.train_dcsm(tier)
-    (data, networks, seed, weights, curves, sources), = calls
+    (data, networks, seed, folders, sources), = calls
     block = params.tier[tier].dcsm_train
     assert opened == [tmp_path / "data" / tier / block.dataset] and (data, networks, seed) == ("data set", block.networks, params.seed)
-    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
-    assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
+    assert [str(folders.weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(folders.curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
     assert sorted(str(path.relative_to(ROOT)) for path in sources) == listed("dcsm_train", tier, "deps")   # trained anew when they change
     assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
 

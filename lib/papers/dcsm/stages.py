@@ -10,11 +10,12 @@ CodeOf = Callable[..., Mapping[str, Any]]   # functions -> digests of the defini
 
 def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
     """Stage dcsm_train@<tier>: weights below build/<tier>/dcsm_train, curves below reports/<tier>/curves/dcsm_train."""
+    from lib.training.checkpoint import TrainingFolders
     from lib.training.networks import train_networks
 
     run = params.tier[tier].dcsm_train
-    train_networks(Dataset(DATA / tier / run.dataset), run.networks, params.seed, BUILD / tier / "dcsm_train",
-                   REPORTS / tier / "curves" / "dcsm_train", code_of(train_networks))
+    folders = TrainingFolders(BUILD / tier / "dcsm_train", REPORTS / tier / "curves" / "dcsm_train")
+    train_networks(Dataset(DATA / tier / run.dataset), run.networks, params.seed, folders, code_of(train_networks))
 
 
 def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:

@@ -26,7 +26,7 @@ from lib.papers.iam.settings import (
     filling_jobs,
 )
 from lib.proposals.store import open_proposals
-from lib.training.checkpoint import as_csv, load_checkpoint, save_checkpoint
+from lib.training.checkpoint import TrainingFolders, as_csv, load_checkpoint, save_checkpoint
 from lib.training.networks import train_networks
 
 COLUMNS = ("epoch", "step", "loss")
@@ -93,7 +93,7 @@ def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, see
     """
     _check_unseen(run, dataset)
     for name, network in run.networks.items():
-        train_networks(dataset, {name: network.classifier}, seed, folder, logs, classifying, "peaks")
+        train_networks(dataset, {name: network.classifier}, seed, TrainingFolders(folder, logs), classifying, "peaks")
         train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, filling)
 
 
