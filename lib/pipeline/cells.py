@@ -15,10 +15,10 @@ def cells_of(text: bytes, name: str) -> list[dict[str, Any]]:
     """The code cells of a notebook that are not empty, their source as one text."""
     try:
         cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-        sources = ["".join(cell["source"]) for cell in cells]
+        joined = [{**cell, "source": "".join(cell["source"])} for cell in cells]
     except (ValueError, KeyError, TypeError):
         raise Problem(f"{name}: not a notebook; correct it, or take it from the last commit.") from None
-    return [{**cell, "source": source} for cell, source in zip(cells, sources) if source.strip()]
+    return [cell for cell in joined if cell["source"].strip()]
 
 
 class Cell:

@@ -21,8 +21,8 @@ Code = dict[str, str | list[str]]   # name of a definition -> its digest; severa
 def code_of(*entries: Callable | str, library: Library | None = None) -> Code:
     """Every definition that the entries reach, by name, with its digest.
 
-    An entry is a function of `lib`, its name as in `lib.papers.rcam.method:rcam`, or the path of a notebook as in
-    `notebooks/rcam.ipynb`.
+    An entry is a function of `lib`, its name (`lib.papers.rcam.method:rcam`), or the path of a notebook
+    (`notebooks/rcam.ipynb`).
     """
     library = library or Library(files_here())
     reach = Reach(library)
@@ -57,18 +57,26 @@ class Reach:
 
     def code(self) -> Code:
         """Names and digests, sorted."""
-        alike = defaultdict(set)
-        for link in self.definitions:
-            alike[link.name].add(link)
-        shared = {link for links in alike.values() if len(links) > 1 for link in links}
-        found: dict[str, list[str]] = defaultdict(list)
+        shared = self._namesakes()
+        digests: dict[str, list[str]] = defaultdict(list)
         for link, pieces in self.definitions.items():
-            found[link.name] += [self._digest(piece, shared) for piece in pieces]
+            digests[link.name] += [self._digest(piece, shared) for piece in pieces]
         for name, pieces in self.loose.items():
-            found[name] += [self._digest(piece, shared) for piece in pieces]
+            digests[name] += [self._digest(piece, shared) for piece in pieces]
         for path, digest in self.yaml.items():
-            found[path.rpartition("/")[2]].append(digest)
-        return {name: _one_or_several(digests) for name, digests in sorted(found.items())}
+            digests[path.rpartition("/")[2]].append(digest)
+        return {name: _one_or_several(several) for name, several in sorted(digests.items())}
+
+    def _namesakes(self) -> set[Link]:
+        """Definitions that share their name with one of another module."""
+        by_name: dict[str, set[Link]] = defaultdict(set)
+        for link in self.definitions:
+            by_name[link.name].add(link)
+        shared: set[Link] = set()
+        for links in by_name.values():
+            if len(links) > 1:
+                shared |= links
+        return shared
 
     def _digest(self, piece: Piece, shared: set[Link]) -> str:
         """A piece's own digest; with that of the definition it means where several have the name it says."""
@@ -145,11 +153,7 @@ class Reach:
         if path not in self.library.files:
             raise Problem(f"{path}: there is no such notebook.")
         cells = [Cell(cell) for cell in cells_of(self.library.files[path], path)]
-        notebook = Module(path, "")
-        for statement in (statement for cell in cells for statement in cell.body):
-            for node in ast.walk(statement):
-                if isinstance(node, IMPORTS):
-                    notebook.take_import(node)
+        notebook = _imports_of(cells, path)
         self.library.add(notebook)
         for number, cell in enumerate(cells, 1):
             piece = Writer(self.library, notebook).piece(cell.statements(), cell.text)
@@ -157,6 +161,16 @@ class Reach:
             self._follow(piece, path)
         for name in notebook.imports:
             self._touch(name)
+
+
+def _imports_of(cells: Iterable[Cell], path: str) -> Module:
+    """A notebook as a module that has the imports of all its cells, and defines nothing."""
+    notebook = Module(path, "")
+    for cell in cells:
+        for node in ast.walk(ast.Module(cell.body, [])):
+            if isinstance(node, IMPORTS):
+                notebook.take_import(node)
+    return notebook
 
 
 def _one_or_several(digests: list[str]) -> str | list[str]:

@@ -16,7 +16,8 @@ from lib.pipeline.syntax import Piece, Writer
 # Stages depend on the values that they use (the `params` of dvc.yaml), not on the modules that hold and check
 # all of them; and fingerprints on the digests, not on how those are computed.
 PIPELINE = tuple(f"lib.pipeline.{name}" for name in ("code", "library", "names", "syntax"))
-BY_VALUE = ("lib.params", "lib.params_shape", "lib.base.strict", "lib.strict", *PIPELINE)
+BY_VALUE: tuple[str, ...] = (
+    "lib.params", "lib.params_shape", "lib.base.strict", "lib.strict", *PIPELINE)
 
 
 def files_here(root: Path = ROOT) -> dict[str, bytes]:
@@ -72,25 +73,42 @@ class Library:
             self._pieces[key] = Writer(self, module).piece([statement])
         return self._pieces[key]
 
-    def named(self, module: str, name: str, seen: frozenset[Link] = frozenset()) -> list[Link]:
-        """What a name of a module stands for, however often it was passed on; nothing if unknown."""
-        link, below = Link(module, name), f"{module}.{name}"
-        if link in seen:   # a package that imports a module of its own ends here too
-            return [Link(below)] if self.is_module(below) else []
-        source, seen = self.module(module), seen | {link}
-        found = [link] if name in source.definitions else []
+    def named(self, module: str, name: str, passed: frozenset[Link] = frozenset()) -> list[Link]:
+        """What a name of a module stands for, however often it was passed on; nothing if unknown.
+
+        `passed`: the links that led here; a package that imports a module of its own leads back to itself.
+        """
+        link = Link(module, name)
+        below = [Link(link.dotted)] if self.is_module(link.dotted) else []
+        if link in passed:
+            return below
+        source = self.module(module)
+        further = passed | {link}
+        meant = [link] if name in source.definitions else []
         for given in source.links.get(name, ()):
-            found += self._followed(given, seen)
-        for star in source.stars if not found else ():
-            found += self.named(star, name, seen) if self.is_module(star) else []
-        return found or ([Link(below)] if self.is_module(below) else [])
+            meant += self._followed(given, further)
+        if not meant:
+            meant = self._starred(source, name, further)
+        return meant or below
+
+    def _starred(self, source: Module, name: str, passed: frozenset[Link]) -> list[Link]:
+        """What a name stands for that came with all names of another module."""
+        meant: list[Link] = []
+        for star in source.stars:
+            if self.is_module(star):
+                meant += self.named(star, name, passed)
+        return meant
 
     def walk(self, links: Iterable[Link], attributes: list[str]) -> tuple[list[Link], list[str]]:
         """Where `a.b.c` ends, and the attributes left; a module where what is asked of it is unknown."""
-        followed = [each for link in links for each in self._followed(link, frozenset())]
-        ends, rest = [self._end(link) for link in followed], list(attributes)
+        ends: list[Link] = []
+        for link in links:
+            ends += [self._end(each) for each in self._followed(link, frozenset())]
+        rest = list(attributes)
         while rest and any(end.name is None for end in ends):
-            after = [next for end in ends for next in self._attribute(end, rest[0])]
+            after: list[Link] = []
+            for end in ends:
+                after += self._attribute(end, rest[0])
             if not after:
                 break
             ends, rest = after, rest[1:]
@@ -115,10 +133,10 @@ class Library:
         """An outside thing as one dotted name, so that it does not matter how it was imported."""
         return link if link.ours else Link(link.dotted)
 
-    def _followed(self, link: Link, seen: frozenset[Link]) -> list[Link]:
+    def _followed(self, link: Link, passed: frozenset[Link]) -> list[Link]:
         if not link.ours or link.name is None or not self._open(link.module):
             return [link]
-        return self.named(link.module, link.name, seen) or [Link(link.module)]
+        return self.named(link.module, link.name, passed) or [Link(link.module)]
 
     def _open(self, module: str) -> bool:
         """Whether a module is looked into."""

@@ -1,6 +1,6 @@
 """dvc.lock beside dvc.yaml: what every stage's results were made from, as far as DVC ran it."""
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,18 @@ def stages_of(tier: str, root: Path = ROOT) -> dict[str, Stage]:
     return {name: _stage(stage["do"], tier) for name, stage in _pipeline(root).items() if "foreach" in stage}
 
 
+def upstream(stage: Stage, stages: Mapping[str, Stage]) -> set[str]:
+    """The stages that wrote what a stage reads, or something in a folder that it reads."""
+    return {name for name, other in stages.items() if any(_reads(stage, out) for out in other.outs)}
+
+
 def md5_of(content: bytes) -> str:
     """The hash that DVC knows a file by."""
     return hashlib.md5(content).hexdigest()
+
+
+def _reads(stage: Stage, path: str) -> bool:
+    return any(f"{path}/".startswith(f"{dep}/") for dep in stage.deps)
 
 
 def _pipeline(root: Path) -> dict[str, Any]:
@@ -66,8 +75,8 @@ def _check_layout(commands: dict[str, str], root: Path) -> None:
         body = known.get(stage, {})
         expected = body.get("do", body).get("cmd", "").replace("${item}", tier)
         if command != expected:
-            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it is of another version '
-                          f"of the pipeline; {WAY_OUT}")
+            raise Problem(f'dvc.lock: its stage "{name}" is not as dvc.yaml has it, so it is of another '
+                          f"version of the pipeline; {WAY_OUT}")
 
 
 def _entry(entry: dict[str, Any]) -> Entry:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+COMPREHENSIONS: tuple[type[ast.expr], ...] = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINING = (*FUNCTIONS, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
@@ -92,8 +92,11 @@ class Module:
     def _registers(self, statement: ast.stmt) -> bool:
         """Whether a decorator of lib's own may put a definition where others find it without naming it."""
         roots = [_root(decorator) for decorator in statement.decorator_list]
-        known = {name for name, links in self.links.items() if any(link.ours for link in links)}
-        return any(root in known or root in self.definitions for root in roots)
+        return any(root in self.definitions or self._is_ours(root) for root in roots)
+
+    def _is_ours(self, name: str) -> bool:
+        """Whether an import from `lib` gives a name."""
+        return any(link.ours for link in self.links.get(name, ()))
 
 
 def imported(statement: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Link]]:
@@ -122,20 +125,20 @@ def modules_of(statement: ast.Import | ast.ImportFrom, package: str) -> list[str
 
 def bound(body: Iterable[ast.AST], package: str) -> dict[str, list[Link]]:
     """Names that are local to a function with this body; those of its imports with what they stand for."""
-    found: dict[str, list[Link]] = {}
+    local: dict[str, list[Link]] = {}
     outer: set[str] = set()
     waiting = list(body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, IMPORTS):
             for name, link in imported(node, package):
-                found.setdefault(name, []).append(link)
+                local.setdefault(name, []).append(link)
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
             outer.update(node.names)
         for name in _binds(node):
-            found.setdefault(name, [])
+            local.setdefault(name, [])
         waiting += _same_scope(node)
-    return {name: links for name, links in found.items() if name not in outer}
+    return {name: links for name, links in local.items() if name not in outer}
 
 
 def _start(statement: ast.ImportFrom, package: str) -> str:
@@ -143,8 +146,10 @@ def _start(statement: ast.ImportFrom, package: str) -> str:
     if not statement.level:
         return statement.module or ""
     above = package.split(".")
-    kept = above[:len(above) - statement.level + 1]
-    return ".".join([*kept, *([statement.module] if statement.module else [])])
+    parts = above[:len(above) - statement.level + 1]
+    if statement.module:
+        parts.append(statement.module)
+    return ".".join(parts)
 
 
 def _same_scope(node: ast.AST) -> list[ast.AST]:
@@ -197,7 +202,9 @@ def _is_type_checking(test: ast.expr) -> bool:
 
 
 def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _root(node: ast.expr) -> str:

@@ -52,7 +52,7 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: Path = REPORTS,
                  build: Path = BUILD) -> None:
-    """Execute a notebook; publish its metrics and figures below reports/<tier>, and itself below build/<tier>."""
+    """Execute a notebook; publish metrics and figures below reports/<tier>, itself below build/<tier>."""
     name = source.stem
     failed = build / "failed" / source.name
     check_parameters(source, parameters)
@@ -94,7 +94,8 @@ def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
 def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Path) -> Path:
     import papermill
 
-    inherited = {OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
+    inherited = {
+        OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
     try:
         with _environment(inherited):
             papermill.execute_notebook(
@@ -147,7 +148,8 @@ def check_complete(path: Path) -> None:
     cells = [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
     for number, cell in enumerate(cells, start=1):
         if cell.execution_count != number:
-            raise Problem(f"{path.name}: the kernel died before code cell {number} of {len(cells)} was finished.")
+            raise Problem(f"{path.name}: the kernel died before code cell {number} of {len(cells)} "
+                          "was finished.")
         if any(output.output_type == "error" for output in cell.outputs):
             raise Problem(f"{path.name}: code cell {number} ended in an error.")
 

@@ -1,8 +1,8 @@
 """An executed notebook as readers get it: its outputs under the prose and the code of the notebook today.
 
-Prose is not code: a word changed in it needs no execution. Outputs belong to code, so they are laid under the
-same code alone: cells of the same syntax tree, or of the same digest, where only the place of what they import
-changed.
+Prose is not code: a word changed in it needs no execution. Outputs belong to code, so they are laid under
+the same code alone: cells of the same syntax tree, or of the same digest, where only the place of what they
+import changed.
 """
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -22,9 +22,9 @@ INJECTED = "injected-parameters"   # papermill's tag of the cell with the tier's
 def publish_notebook(executed: Path, source: Path, target: Path, unchanged: Collection[int] = ()) -> None:
     """Write today's notebook with the outputs of the executed one, without what belongs to one machine.
 
-    Left out are timings, warnings on standard error and the project's path. Where a code cell is no longer the
-    one that was executed, it is named and nothing is written. `unchanged`: numbers of code cells, from 1 on, that
-    are known to run the same code.
+    Left out are timings, warnings on standard error and the project's path. Where a code cell is no longer
+    the one that was executed, it is named and nothing is written. `unchanged`: numbers of code cells, from 1
+    on, that are known to run the same code.
     """
     ran, notebook = read(executed), stripped(read(source))
     notebook.cells = list(_laid(ran, notebook, source.name, unchanged))

@@ -30,7 +30,7 @@ def repro(tiers: list[str], mirror: str | None) -> int:
 
 
 def set_parameter(key: str, value: str) -> None:
-    """Change one top-level value of params.yaml in place, its comment kept; only valid parameters are written."""
+    """Change a top-level value of params.yaml in place, its comment kept; only what is valid is written."""
     path = ROOT / "params.yaml"
     text = path.read_text(encoding="utf-8")
     line = re.compile(rf"^({key}: *)({VALUE})( *(#.*)?)$", re.MULTILINE)

@@ -25,7 +25,8 @@ from lib.pipeline.library import Library, files_here
 from lib.pipeline.stages import STAGES
 from lib.report.results import read_json
 
-NAMES = (*(name for name in STAGES if name != "report"), *NOTEBOOKS, "report")   # in the order of running
+# Every stage whose code is told, in the order of running.
+NAMES: tuple[str, ...] = (*(name for name in STAGES if name != "report"), *NOTEBOOKS, "report")
 
 
 def write(names: Sequence[str] = ()) -> None:

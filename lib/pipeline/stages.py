@@ -14,6 +14,8 @@ from lib.pipeline.code import code_of
 from lib.pipeline.library import Library, files_here
 from lib.proposals.stages import proposals
 
+Stage = Callable[[Any, str, Any], None]   # (params, tier, what tells the code that some functions run)
+
 # Which paper a notebook replicates; those that are missing here compare methods.
 OWNERS = {notebook: paper for paper, own in SETTINGS.items() for notebook in own.NOTEBOOKS}
 
@@ -96,13 +98,13 @@ def _publish(executed: Path, tier: str, library: Library) -> None:
     publish_notebook(executed, ROOT / "notebooks" / executed.name, target, unchanged)
 
 
-def _stages() -> dict[str, Callable[[Any, str, Any], None]]:
-    """The functions of stages that are no notebook; those of a paper lie in its folder, named like the stage."""
-    found: dict[str, Callable[[Any, str, Any], None]] = {"data": data, "proposals": proposals}
+def _stages() -> dict[str, Stage]:
+    """The functions of stages that are no notebook; a paper's lie in its folder, named like the stage."""
+    stages: dict[str, Stage] = {"data": data, "proposals": proposals}
     for paper, settings in SETTINGS.items():
         for stage in settings.STAGES:
-            found[stage] = getattr(import_module(f"lib.papers.{paper}.stages"), stage)
-    return found | {"report": report}
+            stages[stage] = getattr(import_module(f"lib.papers.{paper}.stages"), stage)
+    return stages | {"report": report}
 
 
 STAGES = _stages()

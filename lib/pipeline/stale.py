@@ -16,7 +16,7 @@ from lib.base.problem import Problem, nearest
 from lib.params import load_params
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_at, files_here
-from lib.pipeline.lock import Entry, Stage, md5_of, read_lock, stages_of
+from lib.pipeline.lock import Entry, Stage, md5_of, read_lock, stages_of, upstream
 from lib.pipeline.source import NAMES, as_text, code_file, stage_code
 from lib.report.results import read_json, read_metrics
 
@@ -82,21 +82,22 @@ class Project:
 
     def tiers(self) -> list[str]:
         """Those that are active, and those that have results."""
-        found = sorted(path.parent.name for path in self.reports.glob("*/metrics"))
-        return list(dict.fromkeys([*self.params["tiers"], *found]))
+        with_results = sorted(path.parent.name for path in self.reports.glob("*/metrics"))
+        return list(dict.fromkeys([*self.params["tiers"], *with_results]))
 
     def verdicts(self, tier: str) -> dict[str, str]:
         """For every stage what changed since its results were made, in words; empty where nothing did."""
         stages = stages_of(tier, self.root)
         makers = {out: name for name, stage in stages.items() for out in stage.outs}
-        found: dict[str, str] = {}
+        verdicts: dict[str, str] = {}
         for name in NAMES:
             reasons = list(self._reasons(name, tier, stages[name], makers))
-            behind = [other for other in found if found[other] and other in _before(stages[name], makers)]
+            before = upstream(stages[name], stages)
+            behind = [other for other, words in verdicts.items() if words and other in before]
             if behind and not reasons:
                 reasons.append(f"starts from {', '.join(behind)}, which may come out otherwise another time")
-            found[name] = "; ".join(reasons)
-        return found
+            verdicts[name] = "; ".join(reasons)
+        return verdicts
 
     def _reasons(self, name: str, tier: str, stage: Stage, makers: dict[str, str]) -> Iterator[str]:
         entry = self.lock.get(f"{name}@{tier}")
@@ -125,7 +126,8 @@ class Project:
             yield f"{dep} was made again since"
 
     def _code_reasons(self, name: str, tier: str, entry: Entry) -> Iterator[str]:
-        noted, kept = entry.deps.get(f"build/source/{name}.json"), code_file(name, tier, self.reports)
+        noted = entry.deps.get(f"build/source/{name}.json")
+        kept = code_file(name, tier, self.reports)
         if noted == md5_of(as_text(self.code[name]).encode()):
             return
         if kept.is_file() and md5_of(kept.read_bytes()) == noted:
@@ -180,11 +182,6 @@ class Project:
         return {key: (value, today[key]) for key, value in pairs.items() if _alike(value, today[key])}
 
 
-def _before(stage: Stage, makers: dict[str, str]) -> set[str]:
-    """The stages that wrote what a stage reads, or something in a folder that it reads."""
-    return {maker for dep in stage.deps for out, maker in makers.items() if f"{out}/".startswith(f"{dep}/")}
-
-
 def _code_changes(before: Code, now: Code) -> Iterator[str]:
     changed = [name for name in now if name in before and now[name] != before[name]]
     yield from _shown("code changed", changed)
@@ -201,14 +198,16 @@ def _shown(what: str, names: Sequence[str]) -> Iterator[str]:
 
 def _changes(pairs: dict[str, tuple[Any, Any]]) -> list[str]:
     """`name old -> new` of every value that differs, down to the innermost."""
-    found = []
+    changes = []
     for name, (before, now) in pairs.items():
         if isinstance(before, dict) and isinstance(now, dict):
-            inner = {key: (before.get(key, MISSING), now.get(key, MISSING)) for key in {**before, **now}}
-            found += _changes({f"{name}.{key}": pair for key, pair in inner.items()})
+            inner = {}
+            for key in {**before, **now}:
+                inner[f"{name}.{key}"] = (before.get(key, MISSING), now.get(key, MISSING))
+            changes += _changes(inner)
         elif _plain(before) != _plain(now):
-            found.append(f"{name} {_word(before)} -> {_word(now)}")
-    return found
+            changes.append(f"{name} {_word(before)} -> {_word(now)}")
+    return changes
 
 
 def _alike(value: Any, today: Any) -> bool:

@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 from lib.pipeline.names import COMPREHENSIONS, FUNCTIONS, IMPORTS, Link, Module, bound, modules_of
 
 LENGTH = 12   # hexadecimal digits of a digest: enough for thousands of definitions, and short enough to read
-SILENT = ("ctx", "kind", "type_comment")   # fields of a tree that say nothing that its others do not say
+# Fields of a tree that say nothing that its others do not say.
+SILENT: tuple[str, ...] = ("ctx", "kind", "type_comment")
 
 
 class Named(Protocol):
@@ -71,7 +72,8 @@ class Writer:
         else:
             special = {
                 ast.Name: self._name, ast.Attribute: self._attribute, ast.Constant: self._constant,
-                ast.JoinedStr: self._joined, ast.Lambda: self._lambda, ast.ClassDef: self._class, ast.AnnAssign: self._annotated}
+                ast.JoinedStr: self._joined, ast.Lambda: self._lambda, ast.ClassDef: self._class,
+                ast.AnnAssign: self._annotated}
             special.get(type(node), self._plain)(node)
 
     def _plain(self, node: ast.AST) -> None:
@@ -195,10 +197,10 @@ class Writer:
         self.links += ours
 
     def _joined(self, node: ast.JoinedStr) -> None:
-        """An f-string that spells a module's name, to import or run it, reaches every module that it can spell."""
-        spelt = [re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+" for part in node.values]
-        if spelt and spelt[0].startswith(re.escape("lib.")):
-            self.processes += self.modules.spelt("".join(spelt))
+        """An f-string that spells a module's name, to import or run it, reaches every module it can spell."""
+        patterns = [_pattern(part) for part in node.values]
+        if patterns and patterns[0].startswith(re.escape("lib.")):
+            self.processes += self.modules.spelt("".join(patterns))
         self._plain(node)
 
     def _constant(self, node: ast.Constant) -> None:
@@ -224,6 +226,11 @@ def _chain(node: ast.expr) -> tuple[ast.expr, list[str]]:
         attributes.insert(0, node.attr)
         node = node.value
     return node, attributes
+
+
+def _pattern(part: ast.expr) -> str:
+    """A part of an f-string as a regular expression: its own text, or one part of a dotted name."""
+    return re.escape(part.value) if isinstance(part, ast.Constant) else "[^.]+"
 
 
 def _names(arguments: ast.arguments) -> list[str]:

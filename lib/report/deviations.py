@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.base.problem import Problem
 
-SECTION = re.compile(r"^## Deviations from the (paper|poster)\s*$", re.MULTILINE)
+SECTION = re.compile(r"^## Deviations from the (papers?|poster)\s*$", re.MULTILINE)
 HEADING = re.compile(r"^#+ ", re.MULTILINE)
 ITEM = re.compile(r"^\d+\. +")
 

@@ -6,11 +6,14 @@ TIER = "tier.${item}"
 
 
 def used(trees: Iterable[ast.AST]) -> set[str]:
-    """Dotted names as in dvc.yaml; of a block that has a name, the fields that are asked for, or all of it."""
-    nodes = [node for tree in trees for node in ast.walk(tree)]
+    """Dotted names as in dvc.yaml; of a block with a name the fields that are asked for, or all of it."""
+    nodes: list[ast.AST] = []
+    for tree in trees:
+        nodes += ast.walk(tree)
     names = {"params": ""}
     for target, value in _assignments(nodes):
-        if (place := _place(value, names)) is not None:
+        place = _place(value, names)
+        if place is not None:
             names[target] = place
     skipped = _inner(nodes, names) | {id(value) for _, value in _assignments(nodes)}
     places = {_place(node, names) for node in nodes if id(node) not in skipped and not _is_stored(node)}
@@ -35,10 +38,16 @@ def _is_stored(node: ast.AST) -> bool:
 def _assignments(nodes: list[ast.AST]) -> Iterator[tuple[str, ast.expr]]:
     for node in nodes:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, value = node.targets[0], node.value
-            several = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-            pairs = zip(target.elts, value.elts) if several else [(target, value)]
-            yield from ((one.id, other) for one, other in pairs if isinstance(one, ast.Name))
+            yield from _named(node.targets[0], node.value)
+
+
+def _named(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Names on the left of an assignment with what each of them gets."""
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        for one, other in zip(target.elts, value.elts, strict=False):
+            yield from _named(one, other)
 
 
 def _place(node: ast.AST, names: dict[str, str]) -> str | None:

@@ -2,10 +2,10 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import FunctionType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
@@ -23,8 +23,9 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 LATER = [name for name in STAGES if name != "source"]
 # What classes of params.yaml compute by themselves: for checking it, and for nothing that a stage does.
-CHECKS = {"Training": {"check"}, "TrainingSettings": {"check"}, "CsoaRuns": {"datasets", "networks"}, "ProposalRun": {"datasets"}, "IamTransfer": {"others"},
-          "ConvCrfSettings": {"__post_init__"}}
+CHECKS = {
+    "Training": {"check"}, "TrainingSettings": {"check"}, "CsoaRuns": {"datasets", "networks"},
+    "ProposalRun": {"datasets"}, "IamTransfer": {"others"}, "ConvCrfSettings": {"__post_init__"}}
 
 
 def deps(stage: str) -> set[str]:
@@ -33,8 +34,11 @@ def deps(stage: str) -> set[str]:
 
 
 def written(stage: str) -> set[str]:
-    entries = [entry for kind in ("outs", "metrics", "plots") for entry in STAGES[stage]["do"].get(kind, [])]
-    return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
+    paths: set[str] = set()
+    for kind in ("outs", "metrics", "plots"):
+        for entry in STAGES[stage]["do"].get(kind, []):
+            paths |= {entry} if isinstance(entry, str) else set(entry)
+    return paths
 
 
 def listed(stage: str) -> set[str]:
@@ -46,8 +50,11 @@ def before(stage: str) -> set[str]:
 
     The seed is its own all the same.
     """
-    makers = [other for other in FIRST if written(other) & deps(stage)]
-    return {key for other in makers for key in listed(other)} - {"seed"}
+    keys: set[str] = set()
+    for other in FIRST:
+        if written(other) & deps(stage):
+            keys |= listed(other)
+    return keys - {"seed"}
 
 
 def lookup(key: str) -> Any:
@@ -57,44 +64,88 @@ def lookup(key: str) -> Any:
     return value
 
 
+def source_cells(notebook: str) -> list[dict[str, Any]]:
+    return cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(), notebook)
+
+
 def code_of(notebook: str) -> str:
-    return "\n".join(cell["source"] for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(),
-                                                         notebook))
+    return "\n".join(cell["source"] for cell in source_cells(notebook))
 
 
 def read_by(notebook: str) -> set[str]:
     """Parameters that a notebook's cells read, and its own block, which it is given."""
-    cells = [Cell(cell) for cell in cells_of((FOLDER / f"{notebook}.ipynb").read_bytes(), notebook)]
-    return used(statement for cell in cells for statement in cell.body) | {f"{TIER}.{notebook}"}
+    statements: list[ast.AST] = []
+    for cell in source_cells(notebook):
+        statements += Cell(cell).body
+    return used(statements) | {f"{TIER}.{notebook}"}
 
 
 def read_below(notebook: str, library: Library) -> set[str]:
-    """Parameters that the functions read that it reaches and that are handed `params`, in other processes too."""
+    """Parameters that functions read which a notebook reaches, in other processes too.
+
+    Only those that are handed `params` can read any.
+    """
     reach = Reach(library)
     reach.enter(f"notebooks/{notebook}.ipynb")
-    statements = []
+    places: set[str] = set()
     for link in reach.definitions:
         for statement in library.module(link.module).definitions.get(link.name, ()):
-            if "params" in {argument.arg for argument in ast.walk(statement) if isinstance(argument, ast.arg)}:
-                statements.append(statement)
-    return {place for statement in statements for place in used([statement])}
+            if "params" in argument_names(statement):
+                places |= used([statement])
+    return places
+
+
+def argument_names(statement: ast.stmt) -> set[str]:
+    return {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
 
 
 def keys_of(place: str) -> set[str]:
-    """The keys of params.yaml behind a place that code reads: the draws, a tier's block, or what stands there itself."""
+    """The keys of params.yaml behind a place that code reads.
+
+    They are those of the draws, those of a tier's block, or the place itself.
+    """
     if place.split(".")[0] == "chance":
         return {"seed", "bootstrap"}
     if not place.startswith(f"{TIER}."):
-        return {place} & {place for name in get_type_hints(Params) if covers(name, place)}
+        return {place} if any(covers(name, place) for name in get_type_hints(Params)) else set()
     block = place.removeprefix(f"{TIER}.").split(".")[0]
     kind = get_type_hints(Tier).get(block)
     if kind is None:   # a paper derives it from its other blocks
         source = inspect.getsource(getattr(Tier, block).fget)
-        return {key for name in set(re.findall(r"self\.(\w+)", source)) for key in keys_of(f"{TIER}.{name}")}
+        return all_keys(f"{TIER}.{name}" for name in re.findall(r"self\.(\w+)", source))
+    own = place if place.count(".") > 2 else f"{TIER}.{block}"
+    return {own} | keys_of_tier(kind) | usual_keys(block)
+
+
+def all_keys(places: Iterable[str]) -> set[str]:
+    keys: set[str] = set()
+    for place in places:
+        keys |= keys_of(place)
+    return keys
+
+
+def keys_of_tier(kind: Any) -> set[str]:
+    """What a block leaves to its tier."""
     fields = getattr(kind, "__dataclass_fields__", {}).values()
-    of_tier = {f"{TIER}.{field.metadata[FROM_TIER]}" for field in fields if FROM_TIER in field.metadata}
-    usual = {name for name, places in USUAL.items() if block in {place.split(".")[0] for place in places}}
-    return {place if place.count(".") > 2 else f"{TIER}.{block}"} | of_tier | usual
+    return {f"{TIER}.{field.metadata[FROM_TIER]}" for field in fields if FROM_TIER in field.metadata}
+
+
+def usual_keys(block: str) -> set[str]:
+    """Blocks of usual values that complete a block of the tier."""
+    return {name for name, places in USUAL.items() if is_covered(block, places)}
+
+
+def uncovered(keys: Iterable[str], others: Collection[str]) -> list[str]:
+    """Keys that are neither part of another nor the other way round."""
+    return [key for key in sorted(keys) if not is_covered(key, others)]
+
+
+def is_covered(key: str, others: Collection[str]) -> bool:
+    return any(covers(other, key) for other in others)
+
+
+def is_part_of_one(key: str, others: Collection[str]) -> bool:
+    return any(f"{key}.".startswith(f"{other}.") for other in others)
 
 
 @pytest.fixture(scope="module")
@@ -120,22 +171,22 @@ def test_code_comes_from_one_stage() -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_exactly_the_folders_that_its_notebook_reads(name: str) -> None:
     """What other stages wrote is written `BUILD / tier / "..."` in notebooks."""
-    read = re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name))
-    folders = {f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', "") for root,
-               inner in read}
-    assert "DATA / tier / " in code_of(name) and folders <= set.union(*map(written, FIRST))
+    folders = set()
+    for root, inner in re.findall(r'\b(BUILD|REPORTS) / tier((?: / "\w+")+)', code_of(name)):
+        folders.add(f"{root.lower()}/${{item}}" + inner.replace(" / ", "/").replace('"', ""))
+    assert "DATA / tier / " in code_of(name)
+    assert folders <= set.union(*map(written, FIRST))
     assert deps(name) == {"data/${item}", *folders}
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_stage_depends_on_the_parameters_that_its_notebook_reads(name: str, library: Library) -> None:
     """In its cells and below: one that is used and not listed would let results go stale unseen."""
-    read = {key for place in read_by(name) | read_below(name, library) for key in keys_of(place)}
-    known = listed(name) | before(name)
-    assert [place for place in sorted(read) if not any(covers(key, place) for key in known)] == []
-    own = [place for place in read if not any(f"{place}.".startswith(f"{key}.") for key in before(name))]
-    needless = [key for key in sorted(listed(name)) if not any(covers(key, place) for place in own)]
-    assert needless == []
+    read = all_keys(read_by(name) | read_below(name, library))
+    upstream = before(name)
+    assert uncovered(read, listed(name) | upstream) == []
+    own = [key for key in read if not is_part_of_one(key, upstream)]
+    assert uncovered(listed(name), own) == []   # needless ones
 
 
 def test_the_comparison_reads_parameters_in_processes_of_their_own(library: Library) -> None:
@@ -157,10 +208,9 @@ def test_how_parameters_are_read(code: str, expected: set[str]) -> None:
 
 @pytest.mark.parametrize("stage, command", [(name, stages.STAGES[name]) for name in FIRST])
 def test_other_stages_depend_on_exactly_what_decides_them(stage: str, command: Any) -> None:
-    places = used([ast.parse(inspect.getsource(command))])
-    read = {key for place in places for key in keys_of(place)}
-    assert {place for place in read if not any(covers(key, place) for key in listed(stage))} == set()
-    assert {key for key in listed(stage) if not any(covers(key, place) for place in read)} == set()
+    read = all_keys(used([ast.parse(inspect.getsource(command))]))
+    assert uncovered(read, listed(stage)) == []
+    assert uncovered(listed(stage), read) == []
     more = {"data": set(), "dcsm_maps": {"data/${item}", "build/${item}/dcsm_train"},
             "iam_train": {"data/${item}", "build/${item}/proposals"}}
     assert deps(stage) == more.get(stage, {"data/${item}"})
@@ -175,7 +225,8 @@ def test_training_of_csoa_reads_one_threshold_list_alone() -> None:
     ("dcsm_train", "outs"), ("dcsm_train", "plots"), ("dcsm_maps", "outs"), ("csoa_train", "outs"),
     ("csoa_train", "plots"), ("proposals", "outs"), ("iam_train", "outs"), ("iam_train", "plots")])
 def test_what_an_interrupted_stage_goes_on_from_is_not_removed_before_it_runs(stage: str, kind: str) -> None:
-    (options,) = (options for entry in STAGES[stage]["do"][kind] for options in entry.values())
+    (entry,) = STAGES[stage]["do"][kind]
+    (options,) = entry.values()
     assert options["persist"] is True
 
 
@@ -203,7 +254,7 @@ def test_the_report_covers_every_notebook_and_todays_prose() -> None:
 
 
 def test_dependencies_exist() -> None:
-    outs = {name for stage in LATER for name in written(stage)}
+    outs = set.union(*map(written, LATER))
     folders = {str(Path(name).parent) for name in outs}
     for name in LATER:
         for dep in deps(name):
@@ -212,25 +263,26 @@ def test_dependencies_exist() -> None:
 
 def test_what_comes_by_value_is_there_and_computes_nothing() -> None:
     """Modules that are not followed; and methods of what they hold, which no digest would show."""
-    assert "lib.params" in BY_VALUE and sum(name in Library(files_here()).paths for name in BY_VALUE) >= 6
+    there = Library(files_here()).paths
+    assert "lib.params" in BY_VALUE
+    assert sum(name in there for name in BY_VALUE) >= 6
     for kind in classes(Params):
         computed = [name for name, value in vars(kind).items() if isinstance(value, (FunctionType, property))]
         own = {name for name in computed if not name.startswith("__") or name == "__post_init__"}
         assert own <= CHECKS.get(kind.__name__, set()), f"{kind.__name__} computes what stages may use"
 
 
-def classes(kind: Any, seen: set[Any] | None = None) -> Iterator[type]:
+def classes(whole: type) -> list[type]:
     """The dataclasses that params.yaml is made of."""
-    from typing import get_args, get_type_hints
-
-    seen = set() if seen is None else seen
-    if hasattr(kind, "__dataclass_fields__") and kind not in seen:
-        seen.add(kind)
-        yield kind
-        for hint in get_type_hints(kind).values():
-            yield from classes(hint, seen)
-    for part in get_args(kind):
-        yield from classes(part, seen)
+    kinds: list[type] = []
+    waiting: list[Any] = [whole]
+    while waiting:
+        hint = waiting.pop()
+        waiting += get_args(hint)
+        if hasattr(hint, "__dataclass_fields__") and hint not in kinds:
+            kinds.append(hint)
+            waiting += get_type_hints(hint).values()
+    return kinds
 
 
 def test_lib_imports_in_no_way_that_would_be_missed() -> None:
@@ -239,6 +291,7 @@ def test_lib_imports_in_no_way_that_would_be_missed() -> None:
         text = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "import_module":
-                assert isinstance(node.args[0], ast.JoinedStr), f"{path}: imports by a name that nobody can follow"
+                spelt = isinstance(node.args[0], ast.JoinedStr)
+                assert spelt, f"{path}: imports by a name that nobody can follow"
             called = isinstance(node, ast.Name) and node.id in ("__import__", "exec", "eval", "runpy")
             assert not called, f"{path}: imports in a way that nobody can follow"

@@ -18,7 +18,8 @@ import json, os
 from pathlib import Path
 out = Path(os.environ["{OUTPUT}"])
 (out / "metrics").mkdir()
-(out / "metrics" / "tiny.json").write_text(json.dumps({{"tier": tier, "value": value, "flag": flag, "nothing": nothing}}))
+given = {{"tier": tier, "value": value, "flag": flag, "nothing": nothing}}
+(out / "metrics" / "tiny.json").write_text(json.dumps(given))
 (out / "figures" / "tiny").mkdir(parents=True)
 (out / "figures" / "tiny" / "new.png").write_text("new")
 """
@@ -26,7 +27,8 @@ out = Path(os.environ["{OUTPUT}"])
 
 def tiny(path: Path, *cells: str, parameters: str = SETTINGS) -> Path:
     """A notebook of code cells; the first holds its parameters."""
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "x", "language": "python"}})
+    kernel = {"name": "python3", "display_name": "x", "language": "python"}
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     made.cells = [nbformat.v4.new_code_cell(source) for source in (parameters, *cells)]
     made.cells[0].metadata["tags"] = ["parameters"]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,8 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def published(tmp_path: Path) -> dict[str, bytes]:
     """What an earlier run has left in reports/ and build/."""
-    for name in ("reports/t/metrics/tiny.json", "reports/t/figures/tiny/old.png", "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"):
+    for name in ("reports/t/metrics/tiny.json", "reports/t/figures/tiny/old.png",
+                 "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"old {name}")
     return files(tmp_path)
@@ -51,22 +54,28 @@ def run(folder: Path, source: Path, **parameters: Any) -> None:
     run_notebook(source, "t", {"tier": "t", **parameters}, folder / "reports", folder / "build")
 
 
-def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes],
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "default::ImportWarning")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.delenv(OUTPUT, raising=False)
     (tmp_path / "build" / ".part-t-tiny-killed").mkdir()   # of a run that could not tidy up
     (tmp_path / "build" / ".part-t-tiny-killed" / "half").write_text("half")
-    check = "import lib.base.paths, sys\nfrom pathlib import Path\nassert Path.cwd() == lib.base.paths.ROOT and value == 5"
-    run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE), value=5, flag=False, nothing=None)
+    check = ("import lib.base.paths, sys\nfrom pathlib import Path\n"
+             "assert Path.cwd() == lib.base.paths.ROOT and value == 5")
+    source = tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE)
+    run(tmp_path, source, value=5, flag=False, nothing=None)
 
     now = files(tmp_path)
-    assert json.loads(now["reports/t/metrics/tiny.json"]) == {"tier": "t", "value": 5, "flag": False, "nothing": None}
-    assert set(now) - {"source/tiny.ipynb"} == {"reports/t/metrics/tiny.json", "reports/t/figures/tiny/new.png",
-                                                "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"}   # the old figure is gone
+    given = {"tier": "t", "value": 5, "flag": False, "nothing": None}
+    assert json.loads(now["reports/t/metrics/tiny.json"]) == given
+    assert set(now) - {"source/tiny.ipynb"} == {   # the old figure is gone
+        "reports/t/metrics/tiny.json", "reports/t/figures/tiny/new.png",
+        "reports/t/figures/other/kept.png", "build/t/notebooks/tiny.ipynb"}
     executed = read(tmp_path / "build" / "t" / "notebooks" / "tiny.ipynb")
     assert [c.execution_count for c in executed.cells] == [1, 2, 3, 4, 5]   # with the injected parameters
-    assert os.environ["PYTHONWARNINGS"] == "default::ImportWarning" and "PYTHONPATH" not in os.environ and OUTPUT not in os.environ
+    assert os.environ["PYTHONWARNINGS"] == "default::ImportWarning"
+    assert not {"PYTHONPATH", OUTPUT} & set(os.environ)
 
 
 @pytest.mark.parametrize("cell, words, timeout", [
@@ -74,25 +83,30 @@ def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes
     ("import os\nos.kill(os.getpid(), 9)", ["nothing is published"], 60),
     ("import time\ntime.sleep(60)", ["nothing is published"], 1),
 ], ids=["raises", "kills itself", "takes too long"])
-def test_a_failing_notebook_publishes_nothing(tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
-                                              cell: str, words: list[str], timeout: int) -> None:
+def test_a_failing_notebook_publishes_nothing(
+        tmp_path: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch,
+        cell: str, words: list[str], timeout: int) -> None:
     monkeypatch.setattr(stage, "TIMEOUT", timeout)
     monkeypatch.setenv(OUTPUT, "as before")
     source = tiny(tmp_path / "source" / "tiny.ipynb", SAVE, cell, "after = 1")
     with pytest.raises(Problem) as caught:
         run(tmp_path, source)
     message = str(caught.value)
-    assert message.startswith("tiny.ipynb: failed") and "\n" not in message and all(word in message for word in words), message
+    assert message.startswith("tiny.ipynb: failed")
+    assert "\n" not in message
+    assert all(word in message for word in words), message
     now = files(tmp_path)
     kept = now.pop("build/failed/tiny.ipynb").decode()
     del now["source/tiny.ipynb"]
     assert now == published
-    assert json.dumps(cell)[1:-1].split("\\n")[0] in kept and os.environ[OUTPUT] == "as before"
+    assert json.dumps(cell)[1:-1].split("\\n")[0] in kept
+    assert os.environ[OUTPUT] == "as before"
 
 
 def test_a_notebook_without_metrics_publishes_nothing(tmp_path: Path, published: dict[str, bytes]) -> None:
     source = tiny(tmp_path / "source" / "tiny.ipynb", SAVE.split("(out /")[0] + 'print("done")')
-    with pytest.raises(Problem, match=r"^tiny.ipynb: ended without writing its metrics file.*save\(\)"):
+    words = r"^tiny.ipynb: ended without writing its metrics file.*record\.close\(\)"
+    with pytest.raises(Problem, match=words):
         run(tmp_path, source)
     now = files(tmp_path)
     assert "done" in now.pop("build/failed/tiny.ipynb").decode()
@@ -104,8 +118,10 @@ def test_a_notebook_without_metrics_publishes_nothing(tmp_path: Path, published:
 
 
 @pytest.mark.parametrize("key, words", [
-    ("valeu", 'tiny.ipynb: has no parameter "valeu"; did you mean "value"?'), ("zzz", "(known: tier, value, flag, nothing)")])
-def test_an_unknown_parameter_is_named(tmp_path: Path, published: dict[str, bytes], key: str, words: str) -> None:
+    ("valeu", 'tiny.ipynb: has no parameter "valeu"; did you mean "value"?'),
+    ("zzz", "(known: tier, value, flag, nothing)")])
+def test_an_unknown_parameter_is_named(tmp_path: Path, published: dict[str, bytes], key: str,
+                                       words: str) -> None:
     with pytest.raises(Problem) as caught:
         run(tmp_path, tiny(tmp_path / "source" / "tiny.ipynb", SAVE), **{key: 1})
     assert words in str(caught.value)
@@ -145,10 +161,12 @@ def test_strip_keeps_the_source_alone(tmp_path: Path) -> None:
     """The same notebook as written by hand, as executed, and as saved by another editor."""
     plain = tiny(tmp_path / "plain.ipynb", "1 + 1")
     run_once, other = read(plain), read(plain)
+    shown = nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=7)
     run_once.cells[1].execution_count = 7
-    run_once.cells[1].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "2"}, execution_count=7)]
+    run_once.cells[1].outputs = [shown]
     run_once.cells[1].metadata |= {"execution": {"iopub.status.busy": "now"}, "collapsed": True, "tags": []}
-    run_once.metadata |= {"kernelspec": {"name": "venv", "display_name": "Mine", "language": "python"}, "widgets": {}}
+    kernel = {"name": "venv", "display_name": "Mine", "language": "python"}
+    run_once.metadata |= {"kernelspec": kernel, "widgets": {}}
     nbformat.write(run_once, tmp_path / "run.ipynb")
     for cell in other.cells:
         del cell["id"]
@@ -159,7 +177,8 @@ def test_strip_keeps_the_source_alone(tmp_path: Path) -> None:
     out = files(tmp_path / "out")
     assert len(out) == 3 and len(set(out.values())) == 1
     stripped = read(tmp_path / "out" / "run.ipynb")
-    assert [c.source for c in stripped.cells] == [SETTINGS, "1 + 1"] and stripped.cells[0].metadata == {"tags": ["parameters"]}
+    assert [c.source for c in stripped.cells] == [SETTINGS, "1 + 1"]
+    assert stripped.cells[0].metadata == {"tags": ["parameters"]}
     nbformat.validate(stripped)
     strip(tmp_path / "out" / "run.ipynb", tmp_path / "again.ipynb")
     assert (tmp_path / "again.ipynb").read_bytes() == out["run.ipynb"]
@@ -183,14 +202,21 @@ def test_strip_shows_what_matters(tmp_path: Path, change: str) -> None:
     assert (tmp_path / "plain.out").read_bytes() != (tmp_path / "other.out").read_bytes()
 
 
+ERROR = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+
+
 @pytest.mark.parametrize("counts, outputs, words", [
-    ([1, 2, 3], [[], [], []], None), ([1, None, None], [[], [], []], "before code cell 2 of 3"), ([1, 2, 4], [[], [], []], "before code cell 3 of 3"),
-    ([1, 2, 3], [[], [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])], []], "code cell 2 ended in an error")])
-def test_check_complete(tmp_path: Path, counts: list[int | None], outputs: list[list], words: str | None) -> None:
+    ([1, 2, 3], [[], [], []], None),
+    ([1, None, None], [[], [], []], "before code cell 2 of 3"),
+    ([1, 2, 4], [[], [], []], "before code cell 3 of 3"),
+    ([1, 2, 3], [[], [ERROR], []], "code cell 2 ended in an error")])
+def test_check_complete(tmp_path: Path, counts: list[int | None], outputs: list[list],
+                        words: str | None) -> None:
     made = nbformat.v4.new_notebook()
-    for count, output in zip(counts, outputs):
-        made.cells += [nbformat.v4.new_code_cell("x = 1", execution_count=count, outputs=output), nbformat.v4.new_code_cell(" \n"),
-                       nbformat.v4.new_markdown_cell("text")]   # an empty cell is never counted
+    for count, output in zip(counts, outputs, strict=True):
+        counted = nbformat.v4.new_code_cell("x = 1", execution_count=count, outputs=output)
+        never_counted = nbformat.v4.new_code_cell(" \n")
+        made.cells += [counted, never_counted, nbformat.v4.new_markdown_cell("text")]
     nbformat.write(made, tmp_path / "done.ipynb")
     if words is None:
         check_complete(tmp_path / "done.ipynb")

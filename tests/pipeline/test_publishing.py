@@ -1,5 +1,4 @@
 """Executed notebooks as readers get them: outputs under today's prose and code, nothing about the machine."""
-import json
 from pathlib import Path
 
 import nbformat
@@ -9,7 +8,6 @@ from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.pipeline.notebook import read
 from lib.pipeline.publishing import INJECTED, publish_notebook
-from lib.pipeline.source import unchanged_cells
 
 Cell = nbformat.NotebookNode
 VALUES = "tier = 't'"
@@ -115,14 +113,6 @@ def test_a_cell_that_is_known_to_run_the_same_code_is_published(tmp_path: Path) 
         published(tmp_path, RAN, today, (1,))
     with pytest.raises(Problem, match="code cell 2 is not"):
         published(tmp_path, RAN, today[:1], (1, 2))
-
-
-def test_unchanged_cells_are_those_of_the_same_digest(tmp_path: Path) -> None:
-    kept = tmp_path / "rcam.json"
-    code = {"cell 1": "a", "cell 2": "b", "cell 10": "c", "f": "d", "cells": "e"}
-    assert unchanged_cells(code, kept) == set()
-    kept.write_text(json.dumps({**code, "cell 2": "other"}))
-    assert unchanged_cells(code, kept) == {1, 10}
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:

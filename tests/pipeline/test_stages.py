@@ -1,10 +1,9 @@
-"""What the commands of dvc.yaml call, with the expensive parts taken out."""
-import contextlib
+"""What the stages do, with the expensive parts taken out."""
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -13,12 +12,18 @@ import yaml
 
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
+from lib.papers.csoa import stages as csoa
+from lib.papers.dcsm import stages as dcsm
+from lib.papers.iam import stages as iam
 from lib.params import NOTEBOOKS, TIERS, Params, load_params
-from lib.pipeline import __main__ as command, repro, source, stages
+from lib.pipeline import source, stages
+from lib.pipeline.code import code_of
+from lib.proposals import stages as proposals
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-COMMANDS = [(name, tier, stage["do"]["cmd"].replace("${item}", tier)) for name, stage in STAGES.items() if "do" in stage
-            for tier in TIERS]
+PLACES: tuple[str, ...] = ("BUILD", "DATA", "REPORTS")
+WITH_STAGES: tuple[ModuleType, ...] = (dcsm, iam, proposals)
+Calls = list[tuple]
 
 
 @pytest.fixture
@@ -30,118 +35,36 @@ def params(monkeypatch: pytest.MonkeyPatch) -> Params:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("BUILD", "DATA", "REPORTS"):
+    """A folder in which the pipeline's own stages work."""
+    for name in PLACES:
         monkeypatch.setattr(stages, name, tmp_path / name.lower())
     monkeypatch.setattr(stages, "ROOT", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    """What was called of `stages`, with its arguments; none of it runs, whatever stages there will be."""
-    made: list[tuple] = []
-    monkeypatch.setattr(stages, "run", lambda *args: made.append(("run", *args)))
-    for name in stages.STAGES:
-        monkeypatch.setitem(stages.STAGES, name, lambda *args, name=name: made.append((name, *args)))
-    monkeypatch.setattr(source, "kept", lambda *args: made.append(("kept", *args)) or contextlib.nullcontext())
-    monkeypatch.setattr(source, "write", lambda *args: made.append(("source", *args)))
-    return made
-
-
-@pytest.mark.parametrize("name, item, words", COMMANDS, ids=[f"{name}@{item}" for name, item, _ in COMMANDS])
-def test_every_command_of_the_pipeline_reaches_its_stage(name: str, item: str, words: str, calls: list[tuple]) -> None:
-    python, *rest = words.split()
-    assert python == ".venv/bin/python" and rest[:2] == ["-m", "lib.pipeline"]
-    assert command.main(rest[2:]) == 0
-    expected = ("run", name, item) if name in NOTEBOOKS else (name, item)
-    assert calls == [("kept", name, item), expected]
-
-
-def test_the_source_of_every_stage_is_written_at_once(calls: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command.main(STAGES["source"]["cmd"].split()[3:]) == 0 and calls == [("source", [])]
-    assert command.main(["source", "rcam", "dcsm"]) == 0 and calls[1:] == [("source", ["rcam", "dcsm"])]
-    assert set(source.NAMES) == set(STAGES) - {"source"}
-
-
-def test_a_stage_that_ends_well_leaves_the_code_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The text that DVC compares, as it was when the stage began; a stage that fails leaves what was there."""
-    monkeypatch.setattr(source, "REPORTS", tmp_path / "reports")
-    monkeypatch.setattr(source, "BUILD", tmp_path / "build")
-    monkeypatch.setattr(source.code_file, "__defaults__", (tmp_path / "reports",))
-    source.write(["proposals", "rcam"])
-    left = tmp_path / "reports" / "smoke" / "code" / "rcam.json"
-    with pytest.raises(KeyboardInterrupt), source.kept("rcam", "smoke"):
-        raise KeyboardInterrupt
-    assert not left.exists()
-    with source.kept("rcam", "smoke"):
-        assert not left.exists()
-    assert left.read_bytes() == (tmp_path / "build" / "source" / "rcam.json").read_bytes()
-    assert json.loads(left.read_text()) == source.stage_code("rcam")
-    with source.kept("rcamm", "smoke"):   # named by the stage itself
-        pass
-    assert [path.name for path in left.parent.iterdir()] == ["rcam.json"]
-
-
-def test_report_without_a_tier_makes_those_that_are_active(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[str] = []
-    monkeypatch.setitem(stages.STAGES, "report", made.append)
-    monkeypatch.setattr(source, "kept", lambda *_: contextlib.nullcontext())
-    assert command.main(["report"]) == 0 and made == params.tiers
-
-
-@pytest.mark.parametrize("words, expected", [
-    (["repro"], ([], None)), (["repro", "--tier", "smoke", "--tier", "collage", "--mirror", "m"], (["smoke", "collage"], "m"))])
-def test_repro_passes_its_exit_status_on(words: list[str], expected: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple] = []
-    monkeypatch.setattr(repro, "repro", lambda *args: calls.append(args) or 3)
-    assert command.main(words) == 3 and calls == [expected]
-
-
-@pytest.mark.parametrize("words, message", [
-    (["source", "rcamm"], 'There is no stage "rcamm"; did you mean "rcam"?'), (["stale", "smokee"], 'There is no tier "smokee"'),
-    (["data", "smokee"], 'There is no tier "smokee"; did you mean "smoke"?'),
-    (["dcsm_train", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
-    (["dcsm_maps", "mirorr"], 'There is no tier "mirorr"; did you mean "mirror"?'),
-    (["run", "rcamm", "smoke"], 'There is no notebook "rcamm"; did you mean "rcam"?'),
-    (["run", "rcam", "colage"], 'There is no tier "colage"; did you mean "collage"?')])
-def test_a_problem_is_one_line_without_a_traceback(words: list[str], message: str, params: Params, capsys: pytest.CaptureFixture) -> None:
-    assert command.main(words) == 1
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
-
-
-def test_an_interruption_is_one_line_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(stages, "run", stop)
-    assert command.main(["run", "rcam", "smoke"]) == 130
-    assert capsys.readouterr().err.startswith("Interrupted; ")
-
-
-def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple] = []
-    monkeypatch.setattr("lib.pipeline.notebook.run_notebook", lambda *args: calls.append(args))
-    for name in NOTEBOOKS:
-        stages.run(name, "smoke")
-    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["tier"]["smoke"]
-    places = (elsewhere / "reports", elsewhere / "build")
-    assert calls == [(elsewhere / "notebooks" / f"{name}.ipynb", "smoke", {"tier": "smoke", **raw[name]}, *places) for name in NOTEBOOKS]
-    assert os.environ["MIRROR"] == str(elsewhere / params.mirror)   # inherited by the kernel
-
-
-@pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Folders below a temporary one (code stays where it is), and which of them were opened as data sets."""
-    for name in ("BUILD", "DATA", "REPORTS"):
-        monkeypatch.setattr(stages, name, tmp_path / name.lower())
+    """Which folders were opened as data sets, while the other stages work below a temporary folder."""
     folders: list[Path] = []
-    monkeypatch.setattr("lib.data.dataset.Dataset", lambda folder: folders.append(folder) or "data set")
+
+    def data_set(folder: Path) -> str:
+        folders.append(folder)
+        return f"data set {folder.name}"
+
+    for module in WITH_STAGES:
+        _move(module, tmp_path, monkeypatch)
+        monkeypatch.setattr(module, "Dataset", data_set)
     return folders
 
 
-def imitation(module: str, name: str, calls: list[tuple]) -> Callable:
-    """Something to call in a function's place, by which its code is found all the same."""
+def _move(module: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PLACES:
+        if hasattr(module, name):
+            monkeypatch.setattr(module, name, folder / name.lower())
+
+
+def imitation(module: str, name: str, calls: Calls) -> Callable[..., None]:
+    """Something to call in a function's place, by which its code is told all the same."""
     def call(*args: Any) -> None:
         calls.append(args)
 
@@ -151,103 +74,82 @@ def imitation(module: str, name: str, calls: list[tuple]) -> Callable:
 
 def listed(stage: str, tier: str, kind: str) -> list[str]:
     """What dvc.yaml says that a stage writes."""
-    entries = STAGES[stage]["do"].get(kind, [])
-    names = [name.replace("${item}", tier) for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]
-    return sorted(names)
+    names: list[str] = []
+    for entry in STAGES[stage]["do"].get(kind, []):
+        names += [entry] if isinstance(entry, str) else entry
+    return sorted(name.replace("${item}", tier) for name in names)
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, opened: list[Path], tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple] = []
-    monkeypatch.setattr("lib.training.networks.train_networks", imitation("lib.training.networks", "train_networks", calls))
-    stages.train_dcsm(tier)
-    (data, networks, seed, weights, curves, code), = calls
-    block = params.tier[tier].dcsm_train
-    assert opened == [tmp_path / "data" / tier / block.dataset] and (data, networks, seed) == ("data set", block.networks, params.seed)
-    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
-    assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
-    assert {"train", "load_network", "fully_convolutional"} <= set(code) <= set(source.stage_code("dcsm_train"))   # trained anew when these change
-    assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
+# notebooks, data sets and the report
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found, trained = [], []
-    monkeypatch.setattr("lib.proposals.store.compute", imitation("lib.proposals.store", "compute", found))
-    monkeypatch.setattr("lib.papers.iam.training.train_run", lambda *args: trained.append(args))
-    stages.find_proposals(tier)
-    stages.train_iam(tier)
-    run = params.tier[tier].iam_train
-    (data, settings, filling, seed, proposals, folder, curves, classifying, learning), = trained
-    assert (data, settings, filling, seed) == ("data set", run, params.iam_filling, params.seed) and opened[-1] == tmp_path / "data" / tier / run.dataset
-    assert [args[1] for args in found] == list(params.tier[tier].proposals.images.values()) and proposals in [args[2] for args in found]
-    assert [str(proposals.parent.relative_to(tmp_path))] == listed("proposals", tier, "outs")
-    assert [str(folder.relative_to(tmp_path))] == listed("iam_train", tier, "outs") and [str(curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
-    whole = set(source.stage_code("iam_train"))
-    assert {"train", "load_network", "fully_convolutional"} <= set(classifying) < whole
-    assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(learning) < whole
-    assert all({"compute", "proposals", "SCALES", "merge"} <= set(args[3]) < set(source.stage_code("proposals")) for args in found)
-
-
-@pytest.mark.parametrize("tier", TIERS)
-def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple] = []
-    monkeypatch.setattr("lib.papers.dcsm.maps.compute", imitation("lib.papers.dcsm.maps", "compute", calls))
-    stages.maps_dcsm(tier)
-    (data, run, settings, weights, folder, code), = calls
-    block = params.tier[tier].dcsm_maps
-    assert opened == [tmp_path / "data" / tier / block.dataset] and (data, run, settings) == ("data set", block, params.dcsm_maps)
-    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
-    assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
-    assert {"image_maps", "look", "Traced", "blocks", "fold_normalisation"} <= set(code) < set(source.stage_code("dcsm_maps"))
-
-
-def test_training_of_csoa_and_looking_where_it_finds_objects_follow_from_code_of_their_own(params: Params, opened: list[Path],
-                                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of how objects are located trains no network again."""
-    calls: list[tuple] = []
-    monkeypatch.setattr("lib.papers.csoa.networks.train_run", lambda *args: calls.append(args))
-    stages.train_csoa("smoke")
-    training, locating = calls[0][-2:]
-    whole = set(source.stage_code("csoa_train"))
-    assert {"train", "build", "losses", "Extractor", "load_network", "single_objects", "balanced_batches"} <= set(training) < whole
-    assert {"locate", "load_two_classifiers", "Squares"} <= set(locating) < whole
-    assert "locate" not in training and "losses" not in locating
+def test_notebooks_get_their_block_and_nothing_else(params: Params, elsewhere: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    monkeypatch.setattr("lib.pipeline.notebook.run_notebook", lambda *args: calls.append(args))
+    for name in NOTEBOOKS:
+        stages.run(name, "smoke")
+    expected = []
+    for name in NOTEBOOKS:
+        block = dataclasses.asdict(getattr(params.tier["smoke"], name))
+        path = elsewhere / "notebooks" / f"{name}.ipynb"
+        places = (elsewhere / "reports", elsewhere / "build")
+        expected.append((path, "smoke", {"tier": "smoke", **block}, *places))
+    assert calls == expected
+    assert os.environ["MIRROR"] == str(elsewhere / params.mirror)   # inherited by the kernel
 
 
 def test_the_environment_goes_before_the_parameter(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRROR", "elsewhere")
-    assert stages.use_mirror(params) == Path("elsewhere") and os.environ["MIRROR"] == "elsewhere"
+    assert stages.use_mirror(params) == Path("elsewhere")
+    assert os.environ["MIRROR"] == "elsewhere"
+
+
+def test_a_stage_is_handed_parameters_tier_and_what_tells_code(params: Params,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    monkeypatch.setitem(stages.STAGES, "dcsm_train", lambda *args: calls.append(args))
+    stages.run_stage("dcsm_train", "smoke")
+    assert calls == [(params, "smoke", code_of)]
+    assert os.environ["MIRROR"] == str(ROOT / params.mirror)   # where weights of trunks may lie
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params, elsewhere: Path,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(stages, "check_sources", lambda params, tiers: calls.append(tiers))
-    monkeypatch.setattr("lib.data.collage.compose.build_collage", lambda *args, single: calls.append((*args, single)))
+    monkeypatch.setattr("lib.data.collage.compose.build_collage",
+                        lambda *args, single: calls.append((*args, single)))
     monkeypatch.setattr("lib.data.mirror.import_mirror", lambda *args: calls.append(args))
-    monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
-    stages.build_data(tier)
+    monkeypatch.setattr("lib.data.official.import_official",
+                        lambda *args, **more: calls.append((*args, more)))
+    stages.data(params, tier)
     data = params.tier[tier].data
+    folder = elsewhere / "data" / tier
     if tier in ("smoke", "collage"):
-        expected = [(elsewhere / "data" / tier / name, elsewhere / "data" / ".packages", params.seed, data[name], single)
-                    for name, single in (("collage", False), ("collage_single", True))]
+        packages = elsewhere / "data" / ".packages"
+        expected = [(folder / "collage", packages, params.seed, data["collage"], False),
+                    (folder / "collage_single", packages, params.seed, data["collage_single"], True)]
     elif tier == "mirror":
-        expected = [(name, elsewhere / "data" / "mirror" / name, elsewhere / params.mirror) for name in data]
+        expected = [(name, folder / name, elsewhere / params.mirror) for name in data]
     else:
-        expected = [(name, elsewhere / options["source"], elsewhere / "data" / "paper" / name, {}) for name, options in data.items()]
+        expected = [(name, elsewhere / options["source"], folder / name, {})
+                    for name, options in data.items()]
     assert calls == [[tier], *expected]
 
 
-def test_further_sources_of_a_data_set_are_passed_on(params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_sources_of_a_data_set_are_passed_on(params: Params, elsewhere: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    block = dataclasses.replace(params.tier["paper"], data={"voc2012": {"sbd": "more/SBD"}})
-    monkeypatch.setattr(stages, "load_params", lambda: dataclasses.replace(params, tier={"paper": block}))
     monkeypatch.setattr(stages, "check_sources", lambda params, tiers: None)
-    monkeypatch.setattr("lib.data.official.import_official", lambda *args, **more: calls.append((*args, more)))
-    stages.build_data("paper")
-    assert calls == [("voc2012", elsewhere / "datasets" / "voc2012", elsewhere / "data" / "paper" / "voc2012", {"sbd": elsewhere / "more" / "SBD"})]
+    monkeypatch.setattr("lib.data.official.import_official",
+                        lambda *args, **more: calls.append((*args, more)))
+    block = dataclasses.replace(params.tier["paper"], data={"voc2012": {"sbd": "more/SBD"}})
+    stages.data(dataclasses.replace(params, tier={"paper": block}), "paper")
+    source_folder = elsewhere / "datasets" / "voc2012"
+    target = elsewhere / "data" / "paper" / "voc2012"
+    assert calls == [("voc2012", source_folder, target, {"sbd": elsewhere / "more" / "SBD"})]
 
 
 def test_sources_are_checked_for_the_tiers_asked_for(params: Params, elsewhere: Path) -> None:
@@ -258,23 +160,128 @@ def test_sources_are_checked_for_the_tiers_asked_for(params: Params, elsewhere: 
         stages.check_sources(params, ["paper"])
 
 
-def test_a_report_takes_in_the_executed_notebooks(params: Params, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tier, headline", [("smoke", False), ("collage", True)])
+def test_a_report_takes_in_the_executed_notebooks(tier: str, headline: bool, params: Params, elsewhere: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smoke tier has no headline: it holds too few images."""
     headlines: list[Path] = []
-    monkeypatch.setattr("lib.report.readme.update_readme", lambda readme, reports: headlines.append(readme))
+    monkeypatch.setattr("lib.report.readme.update_readme", lambda readme, *_: headlines.append(readme))
     monkeypatch.setattr("lib.pipeline.stale.stale_section", lambda tier: f"## Older in {tier}\n")
-    (elsewhere / "notebooks").mkdir()
-    today = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("words of today"), nbformat.v4.new_code_cell("1")])
-    nbformat.write(today, elsewhere / "notebooks" / "rcam.ipynb")
-    for tier in ("smoke", "collage"):
-        (elsewhere / "build" / tier / "notebooks").mkdir(parents=True)
-        shown = nbformat.v4.new_output("stream", text=f"executed for {tier}")
-        executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1, outputs=[shown])])
-        nbformat.write(executed, elsewhere / "build" / tier / "notebooks" / "rcam.ipynb")
-        stages.report(tier)
-        folder = elsewhere / "reports" / tier
-        assert [p.name for p in (folder / "notebooks").iterdir()] == ["rcam.ipynb"]
-        published = (folder / "notebooks" / "rcam.ipynb").read_text()
-        assert f"executed for {tier}" in published and "words of today" in published
-        assert f"## Older in {tier}\n" in (folder / "README.md").read_text(encoding="utf-8")
-        assert (folder / "claims.json").is_file() and "Not run in this tier." in (folder / "README.md").read_text(encoding="utf-8")
-    assert headlines == [elsewhere / "README.md"]   # the smoke tier has no headline
+    prose = nbformat.v4.new_markdown_cell("words of today")
+    today = nbformat.v4.new_notebook(cells=[prose, nbformat.v4.new_code_cell("1")])
+    shown = nbformat.v4.new_output("stream", text=f"executed for {tier}")
+    ran = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1, outputs=[shown])])
+    _write(today, elsewhere / "notebooks" / "rcam.ipynb")
+    _write(ran, elsewhere / "build" / tier / "notebooks" / "rcam.ipynb")
+
+    stages.report(params, tier)
+
+    folder = elsewhere / "reports" / tier
+    assert [path.name for path in (folder / "notebooks").iterdir()] == ["rcam.ipynb"]
+    published = (folder / "notebooks" / "rcam.ipynb").read_text()
+    assert f"executed for {tier}" in published
+    assert "words of today" in published
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"## Older in {tier}\n" in page
+    assert "Not run in this tier." in page
+    assert (folder / "claims.json").is_file()
+    assert headlines == ([elsewhere / "README.md"] if headline else [])
+
+
+def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+
+
+# the papers' own stages
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, opened: list[Path],
+                                                   tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    train = imitation("lib.training.networks", "train_networks", calls)
+    monkeypatch.setattr("lib.training.networks.train_networks", train)
+    dcsm.dcsm_train(params, tier, code_of)
+    (data, networks, seed, weights, curves, code), = calls
+    block = params.tier[tier].dcsm_train
+    assert opened == [tmp_path / "data" / tier / block.dataset]
+    assert (data, networks, seed) == (f"data set {block.dataset}", block.networks, params.seed)
+    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
+    # Networks are trained anew when these change.
+    assert {"train", "load_network", "fully_convolutional"} <= set(code)
+    assert set(code) <= set(source.stage_code("dcsm_train"))
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_proposals_are_computed_for_every_data_set(tier: str, params: Params, opened: list[Path],
+                                                   tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    compute = imitation("lib.proposals.store", "compute", calls)
+    monkeypatch.setattr("lib.proposals.store.compute", compute)
+    proposals.proposals(params, tier, code_of)
+    images = params.tier[tier].proposals.images
+    assert opened == [tmp_path / "data" / tier / name for name in images]
+    assert [splits for _, splits, _, _ in calls] == list(images.values())
+    (folder,) = listed("proposals", tier, "outs")
+    assert [place for _, _, place, _ in calls] == [tmp_path / folder / name for name in images]
+    whole = set(source.stage_code("proposals"))
+    for *_, code in calls:
+        assert {"compute", "proposals", "SCALES", "merge"} <= set(code) < whole
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened: list[Path],
+                                              tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    monkeypatch.setattr("lib.papers.iam.training.train_run", lambda *args: calls.append(args))
+    iam.iam_train(params, tier, code_of)
+    (data, settings, filling, seed, folders, code), = calls
+    run = params.tier[tier].iam_train
+    assert opened == [tmp_path / "data" / tier / run.dataset]
+    assert (data, settings) == (f"data set {run.dataset}", run)
+    assert (filling, seed) == (params.iam_filling, params.seed)
+    assert folders.proposals == tmp_path / listed("proposals", tier, "outs")[0] / run.dataset
+    assert run.dataset in params.tier[tier].proposals.images
+    assert [str(folders.weights.relative_to(tmp_path))] == listed("iam_train", tier, "outs")
+    assert [str(folders.curves.relative_to(tmp_path))] == listed("iam_train", tier, "plots")
+    whole = set(source.stage_code("iam_train"))
+    assert {"train", "load_network", "fully_convolutional"} <= set(code.classifier) < whole
+    assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(code.filling) < whole
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened: list[Path],
+                                              tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+    compute = imitation("lib.papers.dcsm.maps", "compute", calls)
+    monkeypatch.setattr("lib.papers.dcsm.maps.compute", compute)
+    dcsm.dcsm_maps(params, tier, code_of)
+    (data, run, settings, weights, folder, code), = calls
+    block = params.tier[tier].dcsm_maps
+    assert opened == [tmp_path / "data" / tier / block.dataset]
+    assert (data, run, settings) == (f"data set {block.dataset}", block, params.dcsm_maps)
+    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
+    whole = set(source.stage_code("dcsm_maps"))
+    assert {"image_maps", "Traced", "blocks", "fold_normalisation"} <= set(code) < whole
+
+
+def test_another_way_to_locate_objects_trains_no_network_of_csoa_again(
+        params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training, and looking where a network finds objects, follow from code of their own."""
+    plans: list[Any] = []
+    data_set = SimpleNamespace(check=lambda: None)
+    monkeypatch.setattr("lib.data.dataset.Dataset", lambda folder, check: data_set)
+    single_objects = imitation("lib.papers.csoa.batches", "single_objects", [])
+    monkeypatch.setattr("lib.papers.csoa.batches.single_objects", single_objects)
+    monkeypatch.setattr("lib.papers.csoa.networks.train_run", lambda plan, *_: plans.append(plan))
+    csoa.csoa_train(params, "smoke", code_of)
+    training, locating = plans[0].training_code, plans[0].locating_code
+    whole = set(source.stage_code("csoa_train"))
+    assert {"train", "build", "losses", "Extractor", "load_network"} <= set(training) < whole
+    assert {"single_objects", "balanced_batches"} <= set(training)
+    assert {"locate", "load_two_classifiers", "Squares"} <= set(locating) < whole
+    assert "locate" not in training
+    assert "losses" not in locating

@@ -1,12 +1,12 @@
 """What `make stale` says: of a small project, whose dvc.lock is written by hand."""
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from small_project import git
 
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
@@ -96,7 +96,7 @@ def test_what_was_just_made_is_up_to_date(finished: Copy) -> None:
 
 
 def test_a_comment_a_docstring_and_prose_make_nothing_older(copy: Copy) -> None:
-    with open(copy.root / "lib" / "files.py", "a") as stream:
+    with open(copy.root / "lib" / "base" / "files.py", "a") as stream:
         stream.write("# a word\n")
     copy.edit("lib/base/files.py", '"""Hex SHA-256 of a file."""', '"""The hash of a file."""')
     path = copy.root / "notebooks" / "rcam.ipynb"
@@ -116,7 +116,7 @@ def test_a_changed_definition_is_named_where_it_is_run(copy: Copy) -> None:
 
 
 def test_many_definitions_are_counted(copy: Copy) -> None:
-    path = copy.root / "lib" / "papers" / "dcsm_maps.py"
+    path = copy.root / "lib" / "papers" / "dcsm" / "maps.py"
     path.write_text(path.read_text().replace("    return ", "    return 1 and "))
     found = copy.outdated()
     assert found["dcsm_maps"].startswith("code changed: ") and " more" in found["dcsm_maps"]
@@ -169,15 +169,11 @@ def test_results_that_were_replaced_do_not_pass_for_those_that_dvc_made(copy: Co
 
 def test_a_revision_is_compared_with(copy: Copy) -> None:
     """With what Git has of it."""
-    def git(*words: str) -> str:
-        name = ("-c", "user.name=t", "-c", "user.email=t")
-        return subprocess.run(["git", "-C", str(copy.root), *name, *words], check=True, capture_output=True,
-                              text=True).stdout.strip()
-
-    git("init", "--quiet")
-    git("add", "lib", "notebooks")
-    git("commit", "--quiet", "--message=all")
-    provenance = copy.provenance(git={"revision": git("rev-parse", "HEAD"), "dirty": False})
+    git(copy.root, "init", "--quiet")
+    git(copy.root, "add", "lib", "notebooks")
+    git(copy.root, "-c", "user.name=t", "-c", "user.email=t", "commit", "--quiet", "--message=all")
+    revision = git(copy.root, "rev-parse", "HEAD").strip()
+    provenance = copy.provenance(git={"revision": revision, "dirty": False})
     path = copy.root / "reports" / TIER / "metrics" / "rcam_constants.json"
     path.write_text(json.dumps({"results": {}, "provenance": provenance}))
     assert copy.outdated()["rcam_constants"].endswith("outside the pipeline; the code is the same today")

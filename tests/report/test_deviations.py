@@ -37,9 +37,10 @@ def test_the_section_ends_at_the_next_heading_and_may_begin_within_a_cell(tmp_pa
     assert len(deviations(notebook(tmp_path / "n.ipynb", ("markdown", text)))) == 3
 
 
-def test_the_last_section_counts_and_a_poster_is_a_paper(tmp_path: Path) -> None:
-    poster = "## Deviations from the poster\n\n1. Proposals of our own."
-    path = notebook(tmp_path / "n.ipynb", ("markdown", LIST), ("markdown", poster), ("markdown", "## More"))
+@pytest.mark.parametrize("source", ["poster", "papers"])
+def test_the_last_section_counts_whatever_it_departs_from(tmp_path: Path, source: str) -> None:
+    last = f"## Deviations from the {source}\n\n1. Proposals of our own."
+    path = notebook(tmp_path / "n.ipynb", ("markdown", LIST), ("markdown", last), ("markdown", "## More"))
     assert deviations(path) == ["Proposals of our own."]
 
 
