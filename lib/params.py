@@ -88,7 +88,7 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Problem(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
-    params = build(Params, _completed(raw), "")
+    params = build(Params, completed(raw), "")
     _check_tier_names(params)
     for own in SETTINGS.values():
         own.check(params)
@@ -106,19 +106,19 @@ def tier_of(params: Params, name: str) -> Tier:
     return params.tier[name]
 
 
-def _completed(raw: Any) -> Any:
+def completed(raw: Any) -> Any:
     """The blocks with what they leave to their tier, and trainings with what they leave to the usual one.
 
     What is no mapping is left for `build` to name.
     """
     if not isinstance(raw, dict):
         return raw
-    completed = {key: copy.deepcopy(value) for key, value in raw.items() if key not in USUAL}
-    tiers = completed.get("tier")
+    filled = {key: copy.deepcopy(value) for key, value in raw.items() if key not in USUAL}
+    tiers = filled.get("tier")
     for tier in tiers.values() if isinstance(tiers, dict) else ():
         if isinstance(tier, dict):
             _complete_tier(tier, raw)
-    return completed
+    return filled
 
 
 def _complete_tier(tier: dict[str, Any], raw: dict[str, Any]) -> None:
