@@ -1,4 +1,7 @@
-"""For the tests of IAM: a tiny network that tells colours apart, photographs of coloured rectangles with true masks, proposals, and settings."""
+"""For the tests of IAM: a tiny network that tells colours apart, and photographs of coloured rectangles.
+
+With true masks, proposals, and settings.
+"""
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,29 +32,33 @@ from lib.training.settings import TrainingSettings
 
 COLOURS = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
 CLASSES = tuple(COLOURS)
-LABELS = [("red",), ("green",), ("blue",), ("red", "blue"), ("green", "blue"), ("red", "green"), ("red", "red"), ("blue", "green")]
+LABELS = [("red",), ("green",), ("blue",), ("red", "blue"), ("green", "blue"), ("red", "green"),
+          ("red", "red"), ("blue", "green")]
 RETRIEVAL = RetrievalSettings(alpha=0.8, beta=1.0, gamma=1e-5, background=0.95, width=3, nms=0.3, overlap=0.2)
 FILLING = FillingSettings(retrieval=RETRIEVAL, channels=4, width=6, r=3, ranking="matching", most=6, peaks=2)
-MASKS = MaskSettings(level=0.5, crf=ConvCrfSettings(filter_size=3, theta_alpha=60, theta_beta=20, theta_gamma=3, bilateral=2, spatial=1, iterations=2),
-                     dense_crf=CrfSettings(theta_alpha=60, theta_beta=10, theta_gamma=3, bilateral=2, spatial=1, iterations=2))
+CONV_CRF = ConvCrfSettings(filter_size=3, theta_alpha=60, theta_beta=20, theta_gamma=3, bilateral=2,
+                           spatial=1, iterations=2)
+DENSE_CRF = CrfSettings(theta_alpha=60, theta_beta=10, theta_gamma=3, bilateral=2, spatial=1, iterations=2)
+MASKS = MaskSettings(level=0.5, crf=CONV_CRF, dense_crf=DENSE_CRF)
 SETTINGS: IamSettings = settings_of(FILLING, MASKS)
 TRAINING = FillingTraining(side=64, map_side=32, batch=3, passes=2, optimiser="adam", rate=0.01)
-CLASSIFIER = TrainingSettings(side=64, ratios=(0.9, 1.1), batch=4, width=0, dropout=0.0, start="zero", frozen=None, views=0, optimiser="adamw",
-                              head_epochs=3, epochs=0, head_rate=0.3, rate=1e-3, weight_decay=1e-4)
+CLASSIFIER = TrainingSettings(side=64, ratios=(0.9, 1.1), batch=4, width=0, dropout=0.0, start="zero",
+                              frozen=None, views=0, optimiser="adamw", head_epochs=3, epochs=0, head_rate=0.3,
+                              rate=1e-3, weight_decay=1e-4)
 NETWORK = IamNetwork(classifier=CLASSIFIER, filling=TRAINING, k=[1, 3], seeds=[0])
 RUN = IamTrainRun("colours", {"toy": NETWORK}, None)
 DEPTHS = (6, 8, 8)   # of the stages
 
 
-def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: bool = True, classes: tuple[str, ...] = ()) -> Network:
-    """A plain sequence at stride 8; the first three channels of every stage are how red, green and blue a place is. May stand in for load_network."""
-    body = nn.Sequential()
+def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: bool = True,
+              classes: tuple[str, ...] = ()) -> Network:
+    """A plain sequence at stride 8; may stand in for load_network.
+
+    The first three channels of every stage are how red, green and blue a place is.
+    """
     with torch.random.fork_rng():   # as pretrained weights: whatever else is random stays as it is
         torch.manual_seed(1)
-        for key, module in (("conv1", nn.Conv2d(3, 6, 4, stride=4)), ("relu1", nn.ReLU()), ("conv2", nn.Conv2d(6, 8, 3, stride=2, padding=1)), ("relu2", nn.ReLU()),
-                            ("conv3", nn.Conv2d(8, 8, 3, padding=1)), ("relu3", nn.ReLU()), ("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()),
-                            ("linear", nn.Linear(8, 4))):
-            body.add_module(key, module)
+        body = _body()
         _paint(body)
     return Network(body, NetworkInfo(
         name=name,
@@ -63,6 +70,20 @@ def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: b
         linear="linear",
         classes=classes,
     ))
+
+
+def _body() -> nn.Sequential:
+    body = nn.Sequential()
+    body.add_module("conv1", nn.Conv2d(3, 6, 4, stride=4))
+    body.add_module("relu1", nn.ReLU())
+    body.add_module("conv2", nn.Conv2d(6, 8, 3, stride=2, padding=1))
+    body.add_module("relu2", nn.ReLU())
+    body.add_module("conv3", nn.Conv2d(8, 8, 3, padding=1))
+    body.add_module("relu3", nn.ReLU())
+    body.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    body.add_module("flatten", nn.Flatten())
+    body.add_module("linear", nn.Linear(8, 4))
+    return body
 
 
 @torch.no_grad()
@@ -79,8 +100,9 @@ def _paint(body: nn.Sequential) -> None:
 
 
 def toy_fcn(classes: tuple[str, ...] = CLASSES, bias: float = -0.5) -> Fcn:
-    """Class maps `(B, 3, H / 8, W / 8)` that are high on rectangles of the class's colour, and below 0 far from them."""
-    head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(8, len(classes), 1))   # the parts as `fully_convolutional` has them
+    """Class maps `(B, 3, H / 8, W / 8)`: high on rectangles of the class's colour, below 0 far from them."""
+    parts = nn.Dropout(0.5), nn.Conv2d(8, len(classes), 1)   # as `fully_convolutional` has them
+    head = nn.Sequential(*parts)
     with torch.no_grad():
         head[1].weight.zero_()
         head[1].bias.fill_(bias)
@@ -102,25 +124,33 @@ def toy_filling(seed: int = 0, channels: int = FILLING.channels, width: int = FI
     return filling
 
 
-def toy_photo(labels: tuple[str, ...], seed: int, size: tuple[int, int] | None = None) -> tuple[Image.Image, np.ndarray, np.ndarray]:
-    """(photo, instance mask, class mask): a rectangle of each label's colour on dim noise; portrait or landscape unless `size` (width, height) is given."""
+def toy_photo(labels: tuple[str, ...], seed: int,
+              size: tuple[int, int] | None = None) -> tuple[Image.Image, np.ndarray, np.ndarray]:
+    """(photo, instance mask, class mask): a rectangle of each label's colour on dim noise.
+
+    Portrait or landscape unless `size` (width, height) is given.
+    """
     rng = np.random.default_rng(seed)
     width, height = size or ((56, 44) if seed % 2 else (44, 56))
     values = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
     instances, classes = np.zeros((2, height, width), dtype=np.uint8)
     for place, label in enumerate(labels):
-        y, x = int(rng.integers(2, height - 20)), 2 + place * (width // len(labels))
+        y = int(rng.integers(2, height - 20))
+        x = 2 + place * (width // len(labels))
         region = np.s_[y:y + 16, x:x + 16]
-        values[region], instances[region], classes[region] = COLOURS[label], 1 + 2 * place, 1 + CLASSES.index(label)
+        values[region] = COLOURS[label]
+        instances[region] = 1 + 2 * place
+        classes[region] = 1 + CLASSES.index(label)
     return Image.fromarray(values), instances, classes
 
 
 def toy_dataset(folder: Path, train: int = 8, val: int = 4, test: int = 4) -> Dataset:
-    """Photographs with instance and class masks; the instances' numbers have gaps (1, 3), some pixels are void."""
+    """Photographs with instance and class masks: numbers have gaps (1, 3), some pixels are void."""
     with writing(folder, "colours", "1", "made by a test", "CC0", CLASSES) as writer:
         for split, number in (("train", train), ("val", val), ("test", test)):
             for i in range(number):
-                labels, name = LABELS[i % len(LABELS)], f"{split}{i}"
+                labels = LABELS[i % len(LABELS)]
+                name = f"{split}{i}"
                 photo, instances, classes = toy_photo(labels, i + 100 * len(split))
                 photo.save(writer.path("images", f"{name}.png"))
                 for kind, mask in (("instance_masks", instances), ("class_masks", classes)):
@@ -131,18 +161,26 @@ def toy_dataset(folder: Path, train: int = 8, val: int = 4, test: int = 4) -> Da
 
 
 def toy_masks(sample: Sample) -> np.ndarray:
-    """Proposals `(P, H, W)`: each object, its upper half, all of its rows, everything, nothing much in a corner, and the left half of the image."""
+    """Proposals `(P, H, W)`: each object, its upper half, and all of its rows.
+
+    Then everything, nothing much in a corner, and the left half of the image.
+    """
     instances = sample.mask("instance_masks")
     found = []
     for number in set(np.unique(instances).tolist()) - {0, 255}:
         mine = instances == number
-        found += [mine, mine & (np.arange(len(mine)) < np.nonzero(mine)[0].mean())[:, None], np.broadcast_to(mine.any(1, keepdims=True), mine.shape)]
-    everything, corner, left = np.ones(instances.shape, bool), np.zeros(instances.shape, bool), np.zeros(instances.shape, bool)
-    corner[-2:, -2:], left[:, :left.shape[1] // 2] = True, True
+        is_upper = np.arange(len(mine)) < np.nonzero(mine)[0].mean()
+        found += [mine, mine & is_upper[:, None], np.broadcast_to(mine.any(1, keepdims=True), mine.shape)]
+    everything = np.ones(instances.shape, bool)
+    corner = np.zeros(instances.shape, bool)
+    corner[-2:, -2:] = True
+    left = np.zeros(instances.shape, bool)
+    left[:, :left.shape[1] // 2] = True
     return np.stack([*found, everything, corner, left])
 
 
-def toy_proposals(dataset: Dataset, folder: Path, splits: tuple[str, ...] = ("train", "val", "test"), version: str = "1") -> Path:
+def toy_proposals(dataset: Dataset, folder: Path, splits: tuple[str, ...] = ("train", "val", "test"),
+                  version: str = "1") -> Path:
     """The proposals of whole splits, as `lib.proposals.store` leaves them; returns the folder."""
     for split in splits:
         for sample in dataset.split(split):
@@ -154,7 +192,8 @@ def toy_proposals(dataset: Dataset, folder: Path, splits: tuple[str, ...] = ("tr
 def run_with(unseen: list[str] | None = None, **training: object) -> IamTrainRun:
     """RUN with other numbers of FillingTraining, or of IamNetwork (k, seeds, classifier)."""
     own = {key: training.pop(key) for key in ("k", "seeds", "classifier") if key in training}
-    return replace(RUN, networks={"toy": replace(NETWORK, filling=replace(TRAINING, **training), **own)}, unseen=unseen)
+    network = replace(NETWORK, filling=replace(TRAINING, **training), **own)
+    return replace(RUN, networks={"toy": network}, unseen=unseen)
 
 
 def random_maps(seed: int, batch: int = 2, classes: int = 3, size: int = 8) -> Tensor:

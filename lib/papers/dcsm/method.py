@@ -96,7 +96,7 @@ def raw_maps(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int = B
 def forward_pass(fcn: Fcn, photo: Image.Image, longest: int, chosen: Sequence[str], guided: bool) -> Traced:
     """One forward pass at one scale, ready for the backward pass to the chosen layers."""
     rgb = to_input(photo, longest).to(next(fcn.parameters()).device)
-    return trace(lambda image: fcn.look(image, chosen), rgb, guided)
+    return trace(lambda image: fcn.scores_and_layers(image, chosen), rgb, guided)
 
 
 def class_scores(passes: Iterable[Traced]) -> Tensor:

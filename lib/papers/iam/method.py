@@ -1,4 +1,4 @@
-"""Instance activation maps: peaks of class maps, what in the image they come from, and the objects that fill up from there (section 3)."""
+"""Instance activation maps (section 3): peaks of class maps, their origin, and what fills up from there."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,65 +16,90 @@ from lib.refine.convcrf import refine_instances
 from lib.refine.settings import ConvCrfSettings
 from lib.training.batches import square
 
-STAGES = ("stage2", "stage3", "stage4")   # of the trunk, for the feature pyramid (section 3.3)
-HALVED = 4                                # the encoder halves its maps twice
-Choice = Callable[[Tensor], Peaks]        # class maps (B, K, h, w) -> the peaks to go down from
-HIDDEN = -1e4                             # what a class map holds that is not to have peaks
+PYRAMID_STAGES = ("stage2", "stage3", "stage4")   # of the trunk, for the feature pyramid (section 3.3)
+HALVED = 4                                        # the encoder halves its maps twice
+HIDDEN = -1e4                                     # what a class map holds that is not to have peaks
+ChoosePeaks = Callable[[Tensor], Peaks]           # class maps (B, K, h, w) -> the peaks to go down from
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a classifier sees in B images, padded to squares: its class maps, P peaks, and where in the images these come from."""
-    maps: Tensor           # (B, K, h, w)
-    scores: Tensor         # (B, K), the means over the peaks of each map
+class ClassifierOutput:
+    """What a classifier makes of B images that were padded to squares.
+
+    class_maps  (B, K, h, w)
+    scores      (B, K): the mean over the peaks of each class map
+    peaks       P of them, of all images
+    prms        (P, m, m): peak response maps, where in its image each peak comes from
+    levels      (B, D, h, w): feature maps of PYRAMID_STAGES, no larger than the encoded maps
+    """
+    class_maps: Tensor
+    scores: Tensor
     peaks: Peaks
-    prms: Tensor           # (P, m, m)
-    levels: list[Tensor]   # (B, D, h, w) of STAGES, no larger than the encoded maps
+    prms: Tensor
+    levels: list[Tensor]
 
     @property
     def confidences(self) -> Tensor:
-        """Of each peak `(P,)`: the probability of its class, times its height as a share of the highest of its class map."""
+        """`(P,)`: the probability of each peak's class, times its height as a share of its map's highest."""
         where = self.peaks.image, self.peaks.label
-        return self.scores[where].sigmoid() * self.peaks.value / self.maps.amax((2, 3))[where]
+        probability = self.scores[where].sigmoid()
+        highest_value = self.class_maps.amax((2, 3))[where]
+        return probability * self.peaks.value / highest_value
 
-    def of(self, image: int) -> "Seen":
-        """The same of one image of the batch, which is then number 0."""
-        mine = (self.peaks.image == image).nonzero()[:, 0]
-        peaks = Peaks(*(getattr(self.peaks, name)[mine] for name in ("image", "label", "row", "column", "value")))
-        return Seen(self.maps[image:image + 1], self.scores[image:image + 1], replace(peaks, image=torch.zeros_like(peaks.image)), self.prms[mine],
-                    [level[image:image + 1] for level in self.levels])
+    def of_image(self, image: int) -> "ClassifierOutput":
+        """The output of one image of the batch alone, whose number is then 0."""
+        its_peaks = (self.peaks.image == image).nonzero()[:, 0]
+        peaks = picked(self.peaks, its_peaks)
+        alone = slice(image, image + 1)
+        return ClassifierOutput(self.class_maps[alone], self.scores[alone],
+                                replace(peaks, image=torch.zeros_like(peaks.image)), self.prms[its_peaks],
+                                [level[alone] for level in self.levels])
 
 
-def look(fcn: Fcn, photos: Sequence[Image.Image], side: int, map_side: int, choose: Choice) -> Seen:
-    """What the classifier sees, and the response maps at `map_side` of the peaks that `choose` takes from its class maps."""
-    device = next(fcn.parameters()).device
-    rgb = torch.stack([square(photo, side) for photo in photos]).to(device, memory_format=torch.channels_last)
+def run_classifier(fcn: Fcn, photos: Sequence[Image.Image], side: int, map_side: int,
+                   choose: ChoosePeaks) -> ClassifierOutput:
+    """A forward pass, and the way down from the peaks that `choose` takes from the class maps.
+
+    side, map_side   of the squares that the classifier sees, and of the peak response maps
+    """
+    rgb = padded_squares(fcn, photos, side)
     with torch.inference_mode(False), torch.enable_grad():
-        traced = trace(fcn, rgb, [fcn.trunk.stages[stage] for stage in STAGES])
-        maps = traced.scores.detach()
-        peaks = choose(maps)
+        traced = trace(fcn, rgb, [fcn.trunk.stages[stage] for stage in PYRAMID_STAGES])
+        class_maps = traced.scores.detach()
+        peaks = choose(class_maps)
         prms = adaptive_avg_pool2d(descend(traced, peaks)[:, None], map_side)[:, 0]
-    return Seen(maps, peak_stimulation(maps), peaks, prms, [_at_most(level.detach(), map_side // HALVED) for level in traced.seen.values()])
+    levels = [_at_most(level.detach(), map_side // HALVED) for level in traced.seen.values()]
+    return ClassifierOutput(class_maps, peak_stimulation(class_maps), peaks, prms, levels)
 
 
-def present(most: int) -> Choice:
+def padded_squares(fcn: Fcn, photos: Sequence[Image.Image], side: int) -> Tensor:
+    """RGB `(B, 3, side, side)` of photographs that are padded to squares, on the classifier's device."""
+    device = next(fcn.parameters()).device
+    rgb = torch.stack([square(photo, side) for photo in photos])
+    return rgb.to(device, memory_format=torch.channels_last)
+
+
+def present(most: int) -> ChoosePeaks:
     """Peaks with positive values of the classes with positive scores, at most so many a class."""
     return lambda maps: highest(find_peaks(maps, 0.0), most)
 
 
-def labelled(labels: Tensor, most: int) -> Choice:
-    """The same of those classes alone that the labels `(B, K)` bool name, for training."""
-    return lambda maps: highest(find_peaks(maps.masked_fill(~labels.to(maps.device)[..., None, None], HIDDEN), 0.0), most)
+def labelled(labels: Tensor, most: int) -> ChoosePeaks:
+    """Peaks as of `present`, but of those classes alone that the labels `(B, K)` bool name; for training."""
+    def choose(maps: Tensor) -> Peaks:
+        is_labelled = labels.to(maps.device)[..., None, None]
+        return highest(find_peaks(maps.masked_fill(~is_labelled, HIDDEN), 0.0), most)
+    return choose
 
 
-def strongest(most: int) -> Choice:
+def strongest(most: int) -> ChoosePeaks:
     """Peaks of each image's best class: its positive ones, or the highest if none is."""
     def choose(maps: Tensor) -> Peaks:
         best = peak_stimulation(maps).argmax(1)
-        mine = torch.zeros_like(maps[:, :, :1, :1], dtype=torch.bool)
-        mine[torch.arange(len(maps)), best] = True
-        image, label, row, column = (is_peak(maps) & mine & ((maps > 0) | (maps == maps.amax((2, 3), keepdim=True)))).nonzero().unbind(1)
-        return highest(Peaks(image, label, row, column, maps[image, label, row, column]), most)
+        is_best_class = torch.zeros_like(maps[:, :, :1, :1], dtype=torch.bool)
+        is_best_class[torch.arange(len(maps)), best] = True
+        is_high = (maps > 0) | (maps == maps.amax((2, 3), keepdim=True))
+        return highest(peaks_where(maps, is_peak(maps) & is_best_class & is_high), most)
     return choose
 
 
@@ -83,45 +108,64 @@ def no_peaks(maps: Tensor) -> Peaks:
     return find_peaks(maps, float("inf"))
 
 
+def peaks_where(maps: Tensor, chosen: Tensor) -> Peaks:
+    """The `chosen` places `(B, K, h, w)` bool of class maps, in scan order."""
+    return Peaks(*chosen.nonzero().unbind(1), maps[chosen])
+
+
+def picked(peaks: Peaks, which: Tensor) -> Peaks:
+    """Some of the peaks, by their numbers or by a mask."""
+    return Peaks(peaks.image[which], peaks.label[which], peaks.row[which], peaks.column[which],
+                 peaks.value[which])
+
+
 def highest(peaks: Peaks, most: int) -> Peaks:
     """At most so many peaks of each image and class, in the order in which they came."""
     rank = torch.zeros(len(peaks), dtype=torch.long)
     taken: dict[tuple[int, int], int] = {}
     for i in peaks.value.argsort(descending=True, stable=True).tolist():
         key = int(peaks.image[i]), int(peaks.label[i])
-        rank[i] = taken[key] = taken.get(key, 0) + 1
-    kept = (rank <= most).to(peaks.value.device)
-    return Peaks(*(getattr(peaks, name)[kept] for name in ("image", "label", "row", "column", "value")))
+        taken[key] = taken.get(key, 0) + 1
+        rank[i] = taken[key]
+    return picked(peaks, (rank <= most).to(peaks.value.device))
 
 
 @torch.inference_mode()
-def activate(filling: ExtentFilling, seen: Seen) -> Tensor:
+def activate(filling: ExtentFilling, output: ClassifierOutput) -> Tensor:
     """Instance activation maps `(P, m, m)` in 0..1, one a peak."""
-    if not len(seen.peaks):
-        return seen.prms
-    return filling(seen.prms, seen.levels, seen.peaks.image).sigmoid()
+    if not len(output.peaks):
+        return output.prms
+    return filling(output.prms, output.levels, output.peaks.image).sigmoid()
 
 
 def refined(photo: Image.Image, maps: Tensor, crf: ConvCrfSettings, side: int) -> Tensor:
-    """Maps `(P, m, m)` of one image after the ConvCRF (section 3.3, post-processing): `(P, H, W)`, of the photograph at `side` pixels."""
+    """Maps `(P, m, m)` of one image, post-processed by the ConvCRF (section 3.3).
+
+    `(P, h, w)`: the photograph's shape with a longest side of at most `side` pixels.
+    """
     small = shrunk(photo, side)
     foreground = unsquared(maps, small.height, small.width)
-    pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).view(small.height, small.width, 3).permute(2, 0, 1)
+    raw = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
+    pixels = raw.view(small.height, small.width, 3).permute(2, 0, 1)
     return refine_instances(pixels.to(maps.device), foreground, crf)
 
 
 def unsquared(maps: Tensor, height: int, width: int) -> Tensor:
     """Maps `(P, m, m)` of a padded square as the image's own `(P, height, width)`."""
-    side = max(height, width)
     if not len(maps):
         return maps.new_zeros(0, height, width)
-    return interpolate(maps[:, None].float(), (side, side), mode="bilinear", align_corners=False)[:, 0, :height, :width]
+    side = max(height, width)
+    large = interpolate(maps[:, None].float(), (side, side), mode="bilinear", align_corners=False)
+    return large[:, 0, :height, :width]
 
 
-def responses(seen: Seen, shape: Sequence[int]) -> Tensor:
-    """Of one image: the class map of each peak, what is positive of it, `(P, *shape)`: PRM's retrieval tells background by it."""
-    return unsquared(seen.maps[0, seen.peaks.label].clamp(min=0), *shape).cpu()
+def class_responses(output: ClassifierOutput, shape: Sequence[int]) -> Tensor:
+    """The positive part of each peak's class map in one image, `(P, *shape)`: PRM tells background by it."""
+    own_maps = output.class_maps[0, output.peaks.label]
+    return unsquared(own_maps.clamp(min=0), *shape).cpu()
 
 
 def _at_most(level: Tensor, side: int) -> Tensor:
-    return level if level.shape[2] <= side else adaptive_avg_pool2d(level, side)
+    if level.shape[2] <= side:
+        return level
+    return adaptive_avg_pool2d(level, side)

@@ -1,4 +1,4 @@
-"""How long peak response maps take: all peaks in one pass, against one backward pass for every peak, as the original code has it."""
+"""How long peak response maps take: all peaks in one pass, or a backward pass each as in the original."""
 from collections.abc import Callable
 from typing import Any
 
@@ -11,63 +11,90 @@ from lib.base.process import medians
 from lib.maps.peak_response import ScoresPeaks, peak_response_maps, trace
 from lib.maps.peaks import Peaks
 
+# Names of what is timed, as the record has them.
+ONE_PASS_FORWARD = "one pass: forward"
+ONE_PASS_DOWN = "one pass: down"
+LOOP_DOWN = "one backward pass each: all of them"
+LOOP_ON_ONE_PASS = "one backward pass each: all of them, on the graph of one pass"
+LEAST = 0.1   # milliseconds of the way down, where noise makes the forward pass seem longer than the whole
+
+
+def one_pass(peaks: int) -> str:
+    """The name of the way of this suite, from the images on."""
+    return f"{peaks} peaks in one pass"
+
+
+def loop(peaks: int) -> str:
+    """The name of the original code's way, from the images on."""
+    return f"{peaks} peaks, one backward pass each"
+
 
 def measure(net: ScoresPeaks, rgb: Tensor, peaks: Peaks) -> dict[str, float]:
-    """Milliseconds for the peaks of images `(B, 3, H, W)`, and how many times as fast one pass is. Medians of rounds in which all take turns.
+    """Milliseconds for the peaks of images `(B, 3, H, W)`, and how many times as fast one pass is.
 
-    Whole: from the images on, the forward pass included. The way down alone: from a graph that is there and stays.
+    Medians of rounds in which all take turns. Whole: from the images on, the forward pass included. The way
+    down alone: from a graph that is there and stays.
     """
     n = len(peaks)
     with torch.enable_grad():
-        ours, theirs = trace(net, rgb), hooked(net, rgb)
+        traced = trace(net, rgb)
+        hooked_graph = hooked(net, rgb)
 
-    def together() -> None:
+    def all_at_once() -> None:
         peak_response_maps(net, rgb, peaks, chunk=n)
         _finish(rgb)
 
-    def alone(graph: Callable[[], tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    def forward_pass() -> None:
+        with torch.enable_grad():
+            trace(net, rgb)
+        _finish(rgb)
+
+    def looped(graph: Callable[[], tuple[Tensor, Tensor]]) -> Callable[[], None]:
         def action() -> None:
             one_by_one(*graph(), peaks)
             _finish(rgb)
         return action
 
-    def forward() -> None:
-        with torch.enable_grad():
-            trace(net, rgb)
-        _finish(rgb)
-
-    times = medians({f"{n} peaks in one pass": together, f"{n} peaks, one backward pass each": alone(lambda: hooked(net, rgb)),
-                     "one pass: forward": forward, "one backward pass each: all of them": alone(lambda: theirs),
-                     "one backward pass each: all of them, on the graph of one pass": alone(lambda: (ours.image, ours.scores))})
-    whole, loop = times[f"{n} peaks in one pass"], times[f"{n} peaks, one backward pass each"]
-    down = max(whole - times["one pass: forward"], 0.1)
-    return times | {"one pass: down": round(down, 1), "times as fast, whole": loop / whole,
-                    "times as fast, down": times["one backward pass each: all of them"] / down}
+    times = medians({one_pass(n): all_at_once, loop(n): looped(lambda: hooked(net, rgb)),
+                     ONE_PASS_FORWARD: forward_pass, LOOP_DOWN: looped(lambda: hooked_graph),
+                     LOOP_ON_ONE_PASS: looped(lambda: (traced.image, traced.scores))})
+    down = max(times[one_pass(n)] - times[ONE_PASS_FORWARD], LEAST)
+    return times | {ONE_PASS_DOWN: round(down, 1),
+                    "times as fast, whole": times[loop(n)] / times[one_pass(n)],
+                    "times as fast, down": times[LOOP_DOWN] / down}
 
 
 def one_by_one(image: Tensor, scores: Tensor, peaks: Peaks) -> Tensor:
     """PRMs `(P, H, W)`, each by a backward pass of its own through a graph that is kept."""
     maps = []
-    for b, label, row, column in zip(*(field.tolist() for field in (peaks.image, peaks.label, peaks.row, peaks.column))):
+    places = torch.stack([peaks.image, peaks.label, peaks.row, peaks.column], dim=1)
+    for number, label, row, column in places.tolist():
         seed = torch.zeros_like(scores)
-        seed[b, label, row, column] = 1
+        seed[number, label, row, column] = 1
         gradient, = torch.autograd.grad(scores, image, seed, retain_graph=True)
-        prm = gradient[b].sum(0).clamp(min=0)
+        prm = gradient[number].sum(0).clamp(min=0)
         maps.append(prm / prm.sum())
     return torch.stack(maps)
 
 
 def hooked(net: ScoresPeaks, rgb: Tensor) -> tuple[Tensor, Tensor]:
-    """Images that gradients reach, and score maps on the graph of the original code: two hooks and two convolutions for each one."""
+    """Images that gradients reach, and score maps on the graph of the original code.
+
+    Two hooks and two convolutions stand for each convolution.
+    """
     image = rgb.detach().clone().requires_grad_()
     with torch.enable_grad(), Hooked():
         return image, net.score_maps(image)
 
 
 class Hooked(TorchFunctionMode):
-    """While active in this thread, learnt convolutions are the original code's, except that minima are each image's own and constant."""
+    """While active in this thread, learnt convolutions are the original code's.
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    Except that minima are each image's own, and constant.
+    """
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
+                           kwargs: dict | None = None) -> Any:
         if func is torch.conv2d and isinstance(args[1], nn.Parameter):
             return _convolve(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))

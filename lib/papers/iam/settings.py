@@ -1,4 +1,7 @@
-"""IAM's constants; free of torch, so that params.yaml can be checked quickly."""
+"""IAM's constants, PRM's among them, and which filling modules are trained on a classifier.
+
+Free of torch, so that params.yaml can be checked quickly.
+"""
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,7 +14,9 @@ from lib.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class RetrievalSettings:
-    """What makes a proposal fit a peak response map: alpha * inside + beta * on the contour - gamma * background (IAM, section 3.2; PRM).
+    """What makes a proposal fit a peak response map (IAM, section 3.2; PRM).
+
+    alpha * inside + beta * on the contour - gamma * background.
 
     gamma        for each background pixel inside the proposal, were the image 448 x 448
     background   below this share of a map's mean
@@ -30,10 +35,15 @@ class RetrievalSettings:
 
 @dataclass(frozen=True)
 class FillingSettings:
-    """What a filling module is and learns from (sections 3.1 and 3.2); what the paper leaves open was chosen on validation images.
+    """What a filling module is and learns from (sections 3.1 and 3.2).
 
-    channels, width, r   C of eq. 2 and 3, the feature pyramid's channels, the side of the neighbourhood
-    ranking     what ranks proposals for pseudo masks: section 3.2's f (matching), or PRM's score, which has a background term (retrieval)
+    What the paper leaves open was chosen on validation images.
+
+    channels    C of eq. 2 and 3
+    width       the feature pyramid's channels
+    r           the side of the neighbourhood
+    ranking     what ranks proposals for pseudo masks: section 3.2's f (matching), or PRM's score, which has a
+                background term (retrieval)
     most        proposals that are ranked for each peak: at least the largest k
     peaks       peaks of an image and class that a map is made of, the highest first
     """
@@ -60,12 +70,20 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class IamSettings(MaskSettings, FillingSettings):
-    """Both. They are two in params.yaml, since no network has to be trained again for other masks."""
+    """What a filling module is and learns from, and how its maps become masks.
+
+    They are two blocks in params.yaml, since no network has to be trained again for other masks.
+    """
 
 
 @dataclass(frozen=True)
 class IamConstants:
-    """What is tried on validation images: least values of a peak, shares of a CAM's maximum, and constants of the ConvCRF."""
+    """What is tried on validation images.
+
+    peaks   least values of a peak
+    cams    shares of a class activation map's maximum
+    crfs    constants of the ConvCRF that differ from those of the tables
+    """
     peaks: list[float] = bounded(-100, 1000)
     cams: list[float] = bounded(0.01, 0.99)
     crfs: dict[str, dict[str, int | float]] = bounded()
@@ -73,7 +91,9 @@ class IamConstants:
 
 @dataclass(frozen=True)
 class FillingTraining:
-    """How filling modules are trained, on a classifier that stays as it is and all training images that have proposals (section 3.3).
+    """How filling modules are trained (section 3.3).
+
+    The classifier stays as it is; all training images that have proposals are used.
 
     side        of the padded squares that the classifier sees
     map_side    of the peak response maps that are filled, at most `side`
@@ -99,24 +119,30 @@ class IamNetwork:
 
 @dataclass(frozen=True)
 class IamTrainRun:
-    """What is trained on one data set; `unseen`: classes whose images a filling module of its own never sees (null: none)."""
+    """What is trained on one data set.
+
+    unseen   classes whose images a filling module of its own never sees (null: none)
+    """
     networks: dict[str, IamNetwork]
     dataset: str = of_tier("dataset")
     unseen: list[str] | None = None
 
 
 def settings_of(filling: FillingSettings, masks: MaskSettings) -> IamSettings:
+    """Both blocks of params.yaml as one."""
     return IamSettings(**vars(filling), **vars(masks))
 
 
 def crfs_of(settings: MaskSettings, constants: IamConstants) -> dict[str, ConvCrfSettings]:
-    """ConvCRFs by name: the one of the tables, and those that are tried beside it, each with some constants of its own."""
-    return {"chosen": settings.crf} | {name: build(ConvCrfSettings, asdict(settings.crf) | change, f"iam_constants.crfs.{name}")
-                                       for name, change in constants.crfs.items()}
+    """ConvCRFs by name: the one of the tables, and those that are tried beside it."""
+    crfs = {"chosen": settings.crf}
+    for name, change in constants.crfs.items():
+        crfs[name] = build(ConvCrfSettings, asdict(settings.crf) | change, f"iam_constants.crfs.{name}")
+    return crfs
 
 
 TABLE_K = (1, 5, 9)   # of table 1
-MAIN = 5               # k of the modules that sections 4.2 and 4.3 use
+MAIN = 5              # k of the modules that sections 4.2 and 4.3 use
 
 
 @dataclass(frozen=True)
@@ -128,12 +154,19 @@ class FillingJob:
 
     @property
     def name(self) -> str:
-        return f"k{self.k}_seed{self.seed}" + "_unseen" * self.unseen
+        """The name of its folder and of its curves."""
+        name = f"k{self.k}_seed{self.seed}"
+        return f"{name}_unseen" if self.unseen else name
 
 
 def filling_jobs(network: IamNetwork, unseen: bool) -> list[FillingJob]:
-    """Everything, seed by seed, so that an interrupted run has whole rows."""
-    return [job for seed in network.seeds for job in [FillingJob(k, seed) for k in network.k] + [FillingJob(MAIN, seed, True)] * unseen]
+    """Every filling module of a classifier, seed by seed, so that an interrupted run has whole rows."""
+    jobs = []
+    for seed in network.seeds:
+        jobs += [FillingJob(k, seed) for k in network.k]
+        if unseen:
+            jobs.append(FillingJob(MAIN, seed, unseen=True))
+    return jobs
 
 
 @dataclass(frozen=True)
@@ -158,13 +191,17 @@ class IamSpeed(TableRun):
 
 @dataclass(frozen=True)
 class IamTransfer(TableRun):
-    """Table 3 on data sets with boxes, whose classes the networks of CSoA name, and table 4 on data sets with saliency (null: none)."""
+    """Table 3 on data sets with boxes, and table 4 on data sets with saliency (null: none).
+
+    The classes of those with boxes are named by the networks of CSoA.
+    """
     images: int | None = bounded(2, None)
     boxes: list[str] | None = None
     saliency: list[str] | None = None
 
     @property
     def others(self) -> list[str]:
+        """The data sets beside its own."""
         return [*(self.boxes or ()), *(self.saliency or ())]
 
 
@@ -198,19 +235,22 @@ def check(params: Params) -> None:
 
 
 def check_tier(name: str, tier: Any, params: Params) -> None:
-    """Filling modules learn from proposals; notebooks start from what iam_train trains; `tier` has proposals too."""
+    """Filling modules learn from proposals, and notebooks start from what iam_train trains.
+
+    `tier` is the composed one, which has proposals too.
+    """
     run = tier.iam_train
     for split in ("train", "val", "test"):
         if split not in tier.proposals.images.get(run.dataset, {}):
-            raise Problem(f"tier.{name}.proposals.images.{run.dataset}.{split}: IAM needs proposals of this split; "
-                          "give a number of images, or null for all.")
+            raise Problem(f"tier.{name}.proposals.images.{run.dataset}.{split}: IAM needs proposals of this "
+                          "split; give a number of images, or null for all.")
     for network, options in run.networks.items():
         _check_network(f"tier.{name}.iam_train.networks.{network}", options, params.iam_filling)
-    for notebook in NOTEBOOKS:
-        check_trained(name, notebook, getattr(tier, notebook), run)
+    for notebook in (*NOTEBOOKS, "comparison"):   # the comparison segments with these networks, too
+        _check_trained(name, notebook, getattr(tier, notebook), run)
 
 
-def check_trained(tier: str, notebook: str, tables: TableRun, run: IamTrainRun) -> None:
+def _check_trained(tier: str, notebook: str, tables: TableRun, run: IamTrainRun) -> None:
     """Refuse a notebook on another data set, or with other networks, than those of iam_train."""
     where = f"tier.{tier}.{notebook}"
     if tables.dataset != run.dataset:
@@ -218,7 +258,8 @@ def check_trained(tier: str, notebook: str, tables: TableRun, run: IamTrainRun) 
                       f'not "{tables.dataset}".')
     for network in tables.networks:
         if network not in run.networks:
-            raise Problem(f'{where}: "{network}" is not trained in this tier; add it to tier.{tier}.iam_train.networks.')
+            raise Problem(f'{where}: "{network}" is not trained in this tier; '
+                          f"add it to tier.{tier}.iam_train.networks.")
 
 
 def _check_network(where: str, options: IamNetwork, settings: FillingSettings) -> None:

@@ -9,11 +9,12 @@ CodeOf = Callable[..., Mapping[str, Any]]   # functions -> digests of the defini
 
 
 def iam_train(params: Any, tier: str, code_of: CodeOf) -> None:
-    """Stage iam_train@<tier>: classifier and filling modules below build/<tier>/iam_train, curves below reports/<tier>/curves."""
-    from lib.papers.iam.training import train_fillings, train_run
+    """Stage iam_train@<tier>: weights below build/<tier>/iam_train, curves below reports/<tier>/curves."""
+    from lib.papers.iam.training import Code, Folders, train_fillings, train_run
     from lib.training.networks import train_networks
 
     run = params.tier[tier].iam_train
-    train_run(Dataset(DATA / tier / run.dataset), run, params.iam_filling, params.seed,
-              BUILD / tier / "proposals" / run.dataset, BUILD / tier / "iam_train", REPORTS / tier / "curves" / "iam_train",
-              code_of(train_networks), code_of(train_fillings))
+    folders = Folders(BUILD / tier / "proposals" / run.dataset, BUILD / tier / "iam_train",
+                      REPORTS / tier / "curves" / "iam_train")
+    code = Code(code_of(train_networks), code_of(train_fillings))
+    train_run(Dataset(DATA / tier / run.dataset), run, params.iam_filling, params.seed, folders, code)

@@ -1,60 +1,105 @@
-"""What pseudo masks are worth, by what ranks the proposals (section 3.2): of validation images, whose truth is only looked at for this."""
-from collections.abc import Callable, Sequence
-from typing import Any
+"""Two questions of IAM's notebooks that no table of the paper answers.
+
+What are pseudo masks worth, by what ranks the proposals (section 3.2)? On validation images, whose truth is
+only looked at for this. And do filling weights turn at the boundaries of objects (section 3.2, figure 5)?
+Arrows on either side of a boundary, and inside objects.
+"""
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lib.data.dataset import VOID, Sample
-from lib.metrics.bootstrap import Scores, compare, draws, summarise
+from lib.metrics.bootstrap import Chance, Scores, Table, summarise, table
 from lib.papers.iam.figures import field
 from lib.papers.iam.instances import enlarged
-from lib.papers.iam.method import responses, unsquared
-from lib.papers.iam.prm import contour, matching_scores, normalised, products, retrieval_scores
-from lib.papers.iam.rows import Scene, Trained, scenes
-from lib.papers.iam.settings import MAIN, FillingJob, IamSettings
+from lib.papers.iam.method import class_responses, unsquared
+from lib.papers.iam.prm import (
+    contour,
+    mask_overlaps,
+    matching_scores,
+    normalised,
+    products,
+    retrieval_scores,
+)
+from lib.papers.iam.rows import Scene, scenes
+from lib.papers.iam.settings import IamSettings
+from lib.papers.iam.trained import Trained
+
+# Peak response maps, proposals, their contours and class responses -> scores (P, J).
+Ranking = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def rankings(settings: IamSettings) -> dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]]:
-    """Name -> scores `(P, J)` from maps, proposals, their contours and class responses."""
+def rankings(settings: IamSettings) -> dict[str, Ranking]:
+    """What may rank proposals, by name."""
     retrieval = settings.retrieval
-    return {"matching": lambda maps, masks, edges, _: matching_scores(maps, masks, retrieval, edges),
-            "retrieval": lambda maps, masks, edges, told: retrieval_scores(maps, masks, retrieval, edges, told),
-            "retrieval, background of the PRM": lambda maps, masks, edges, _: retrieval_scores(maps, masks, retrieval, edges)}
+
+    def matching(prms: Tensor, masks: Tensor, edges: Tensor, responses: Tensor) -> Tensor:
+        return matching_scores(prms, masks, retrieval, edges)
+
+    def by_class_map(prms: Tensor, masks: Tensor, edges: Tensor, responses: Tensor) -> Tensor:
+        return retrieval_scores(prms, masks, retrieval, edges, responses)
+
+    def by_own_map(prms: Tensor, masks: Tensor, edges: Tensor, responses: Tensor) -> Tensor:
+        return retrieval_scores(prms, masks, retrieval, edges)
+
+    return {"matching": matching, "retrieval": by_class_map, "retrieval, background of the PRM": by_own_map}
 
 
-def target_rows(of: Trained, samples: Sequence[Sample], ks: Sequence[int], chance: tuple[int, float, int]) -> dict[str, Any]:
-    """Rows `retrieval, k = 5`: mean overlap and area of the k best proposals, in percent, over peaks that stand on an object of their class."""
-    found: dict[str, list[tuple[int, float, float]]] = {}
-    for number, scene in enumerate(scenes(of, samples, [], "pseudo masks")):
-        for row, overlap, area in _of_scene(of, scene, ks):
-            found.setdefault(row, []).append((number, overlap, area))
-    weights = draws(len(samples), chance[0], chance[2])
-    return summarise({row: _means(rows, weights) for row, rows in found.items()}, chance[1])
+@dataclass(frozen=True)
+class PseudoMasks:
+    """The k best proposals of one peak: mean overlap with its object and mean area, in percent."""
+    overlap: float
+    area: float
 
 
-def _of_scene(of: Trained, scene: Scene, ks: Sequence[int]) -> list[tuple[str, float, float]]:
-    masks, shape = torch.from_numpy(scene.proposals), scene.proposals.shape[1:]
-    maps = unsquared(scene.seen.prms.cpu(), *shape)
+def target_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int],
+                chance: Chance) -> dict[str, dict[str, dict[str, float]]]:
+    """Rows `retrieval, k = 5`: mean overlap and area of the k best proposals, in percent.
+
+    Over peaks that stand on an object of their class.
+    """
+    rows: dict[str, list[tuple[int, PseudoMasks]]] = {}
+    for image, scene in enumerate(scenes(trained, samples, [], "pseudo masks")):
+        for row, pseudo_masks in pseudo_masks_of(trained.settings, scene, ks):
+            rows.setdefault(row, []).append((image, pseudo_masks))
+    weights = chance.draws(len(samples))
+    return summarise({row: _means(entries, weights) for row, entries in rows.items()}, chance.level)
+
+
+def pseudo_masks_of(settings: IamSettings, scene: Scene,
+                    ks: Sequence[int]) -> Iterator[tuple[str, PseudoMasks]]:
+    """Row by row, for every peak that stands on an object of its class."""
+    masks = torch.from_numpy(scene.proposals)
+    shape = masks.shape[1:]
     truth = truth_masks(scene, shape)
-    share, overlap = products(normalised(maps, truth), truth), overlaps(masks, truth)
-    area, edges, told, rows = masks.flatten(1).float().mean(1), contour(masks, of.settings.retrieval.width), responses(scene.seen, shape), []
-    own = torch.tensor(list(scene.classes.values()))[None] == scene.seen.peaks.label.cpu()[:, None]
-    place = torch.where(own & (share > 0), share, -1)
-    for name, score in rankings(of.settings).items():
-        order = score(maps, masks, edges, told).argsort(dim=1, descending=True, stable=True)
-        for p in (place.amax(1) > 0).nonzero()[:, 0].tolist() if len(truth) and len(masks) else ():
+    if not len(truth) or not len(masks):
+        return
+    prms = unsquared(scene.output.prms.cpu(), *shape)
+    object_of = _objects(scene, prms, truth)
+    overlap = mask_overlaps(masks, truth).float()
+    area = masks.flatten(1).float().mean(1)
+    edges = contour(masks, settings.retrieval.width)
+    responses = class_responses(scene.output, shape)
+    for name, score in rankings(settings).items():
+        order = score(prms, masks, edges, responses).argsort(dim=1, descending=True, stable=True)
+        for peak, place in object_of.items():
             for k in ks:
-                best = order[p, :k]
-                rows.append((f"{name}, k = {k}", 100 * float(overlap[best, place[p].argmax()].mean()), 100 * float(area[best].mean())))
-    return rows
+                best = order[peak, :k]
+                yield f"{name}, k = {k}", PseudoMasks(100 * float(overlap[best, place].mean()),
+                                                      100 * float(area[best].mean()))
 
 
-def overlaps(masks: Tensor, truth: Tensor) -> Tensor:
-    """Intersection over union `(J, T)` of masks `(J, H, W)` with masks `(T, H, W)`."""
-    common = products(truth.float(), masks).T
-    return common / (masks.flatten(1).sum(1)[:, None] + truth.flatten(1).sum(1) - common).clamp(min=1)
+def _objects(scene: Scene, prms: Tensor, truth: Tensor) -> dict[int, int]:
+    """The object of each peak: the one of its class that holds most of its map; no entry without any."""
+    held = products(normalised(prms, truth), truth)
+    truth_classes = torch.tensor(list(scene.classes.values()))
+    is_own_class = truth_classes[None] == scene.output.peaks.label.cpu()[:, None]
+    held = torch.where(is_own_class & (held > 0), held, -1)
+    peaks = (held.amax(1) > 0).nonzero()[:, 0].tolist()
+    return {peak: int(held[peak].argmax()) for peak in peaks}
 
 
 def truth_masks(scene: Scene, shape: Sequence[int]) -> Tensor:
@@ -63,43 +108,63 @@ def truth_masks(scene: Scene, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(enlarged(torch.from_numpy(own), tuple(shape)))
 
 
-def _means(rows: Sequence[tuple[int, float, float]], weights: np.ndarray) -> Scores:
-    """Over peaks, images drawn with replacement."""
-    image, *columns = np.array(rows).T
-    own = weights[:, image.astype(int)]
-    return {metric: (own @ column) / np.maximum(own.sum(1), 1e-12) for metric, column in zip(("target_iou", "target_area"), columns)}
+def _means(entries: Sequence[tuple[int, PseudoMasks]], weights: np.ndarray) -> Scores:
+    """Means over peaks, with images drawn with replacement."""
+    images = np.array([image for image, _ in entries])
+    overlap = np.array([pseudo_masks.overlap for _, pseudo_masks in entries])
+    area = np.array([pseudo_masks.area for _, pseudo_masks in entries])
+    own = weights[:, images]
+    total = np.maximum(own.sum(1), 1e-12)
+    return {"target_iou": (own @ overlap) / total, "target_area": (own @ area) / total}
 
 
 APART = 4   # places of the encoded map between the two arrows of a pair
 
 
-def boundary_table(of: Trained, samples: Sequence[Sample], chance: tuple[int, float, int]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Share of opposed pairs of arrows in percent, across boundaries and inside one object; over images that have both kinds;
-    nothing where none has."""
-    job, found = FillingJob(MAIN, of.network.seeds[0]), []
-    for scene in scenes(of, samples, [job], "arrows at boundaries"):
-        arrows, (x, y) = field(of, scene, job)
-        rows, columns = ((places * n).astype(int) for places, n in ((y, scene.shape[0]), (x, scene.shape[1])))
-        across, inside = opposed(arrows, scene.numbers[rows, columns])
-        if len(across) and len(inside):
-            found.append((100 * across.mean(), 100 * inside.mean()))
-    if not found:
-        return {}, {}
-    values = np.array(found)
-    weights = draws(len(values), chance[0], chance[2])
-    scored: dict[str, Scores] = {row: {"opposed": weights @ column} for row, column in zip(("across", "inside"), values.T)}
-    return summarise(scored, chance[1]), compare(scored, [("across", "inside")], chance[1])
+def boundary_table(trained: Trained, samples: Sequence[Sample], chance: Chance) -> Table:
+    """Share of opposed pairs of arrows in percent, across boundaries and inside one object.
 
-
-def opposed(arrows: np.ndarray, numbers: np.ndarray, apart: int = APART) -> tuple[np.ndarray, np.ndarray]:
-    """Which pairs of arrows `(2, h, w)`, `apart` places from each other in a row or column, point in opposite directions along it.
-
-    Booleans: of pairs across a boundary of the instance mask `(h, w)`, and of pairs on one object. Void places take no part.
+    Over images that have both kinds; nothing where none has.
     """
-    across, inside = [], []
-    for part, labels in ((arrows[0], numbers), (arrows[1].T, numbers.T)):   # to the right along rows, down along columns
-        first, second, a, b = part[:, :-apart], part[:, apart:], labels[:, :-apart], labels[:, apart:]
-        against, known = first * second < 0, (a != VOID) & (b != VOID)
-        across.append(against[known & (a != b)])
-        inside.append(against[known & (a == b) & (a > 0)])
-    return np.concatenate(across), np.concatenate(inside)
+    across = []
+    inside = []
+    for scene in scenes(trained, samples, [trained.main_job], "arrows at boundaries"):
+        arrows, (x, y) = field(trained, scene)
+        rows = (y * scene.shape[0]).astype(int)
+        columns = (x * scene.shape[1]).astype(int)
+        are_opposed = opposed(arrows, scene.numbers[rows, columns], APART)
+        if len(are_opposed.across) and len(are_opposed.inside):
+            across.append(100 * are_opposed.across.mean())
+            inside.append(100 * are_opposed.inside.mean())
+    if not across:
+        return {}, {}
+    weights = chance.draws(len(across))
+    scores: dict[str, Scores] = {"across": {"opposed": weights @ np.array(across)},
+                                 "inside": {"opposed": weights @ np.array(inside)}}
+    return table(scores, [("across", "inside")], chance)
+
+
+@dataclass(frozen=True)
+class Opposed:
+    """Which pairs of arrows are opposed, bool: of pairs across a boundary, and of pairs on one object."""
+    across: np.ndarray
+    inside: np.ndarray
+
+
+def opposed(arrows: np.ndarray, numbers: np.ndarray, apart: int) -> Opposed:
+    """Pairs of arrows `(2, h, w)` that are `apart` places from each other in a row or column.
+
+    They are opposed along it. Void places of the instance mask `(h, w)` take no part.
+    """
+    along_rows = _opposed_in_rows(arrows[0], numbers, apart)
+    along_columns = _opposed_in_rows(arrows[1].T, numbers.T, apart)
+    return Opposed(np.concatenate([along_rows.across, along_columns.across]),
+                   np.concatenate([along_rows.inside, along_columns.inside]))
+
+
+def _opposed_in_rows(components: np.ndarray, numbers: np.ndarray, apart: int) -> Opposed:
+    """Pairs within the rows, by the arrows' components along them."""
+    first, second = numbers[:, :-apart], numbers[:, apart:]
+    against = components[:, :-apart] * components[:, apart:] < 0
+    is_known = (first != VOID) & (second != VOID)
+    return Opposed(against[is_known & (first != second)], against[is_known & (first == second) & (first > 0)])

@@ -1,25 +1,86 @@
-"""IAM's tables: scores of rows of instance masks, over images and trained seeds; constants from validation images."""
+"""IAM's tables: scores of instance masks over images and trained seeds, constants from validation images."""
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lib.metrics.bootstrap import Scores, compare, draws, summarise
+from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.instances import Compared, abo, map_r, per_class_iou
 from lib.metrics.miou import mean_of_known
-from lib.papers.iam.rows import Rated, Rows
+from lib.papers.iam.rows import Rated, RowKey, Rows
 from lib.report.paper import Paper
 
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
 LEVELS = {"map25": 0.25, "map50": 0.5, "map75": 0.75}
-Chance = tuple[int, float, int]   # samples, level and seed of the bootstrap
+ALL_CLASSES = "all classes"   # the row of figure 8 for the mean over classes
+
+BySeed = list[list[Compared]]   # images of each seed of one row
+RatedBySeed = list[list[Rated]]
 
 
-def instance_scores(images: Sequence[Compared], weights: np.ndarray) -> Scores:
-    """mAP^r at three overlaps and ABO, in percent, under image weights `(S, N)`."""
-    return {metric: map_r(images, weights, least) for metric, least in LEVELS.items()} | {"abo": abo(images, weights)}
+@dataclass(frozen=True)
+class ChosenRows:
+    """Rows of a table by name, and the constants that were chosen for each on validation images."""
+    rows: dict[str, BySeed]
+    constants: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def at(self, positions: Sequence[int]) -> "ChosenRows":
+        """Some of the images alone."""
+        rows = {}
+        for row, seeds in self.rows.items():
+            rows[row] = [_at(images, positions) for images in seeds]
+        return ChosenRows(rows, self.constants)
+
+
+def every_peak(rows: Rows) -> ChosenRows:
+    """Rows without constants: every peak counts, however low."""
+    return ChosenRows({key.name: _all_masks(seeds) for key, seeds in by_seed(rows).items()})
+
+
+def choose(val: Rows, test: Rows, peaks: Sequence[float]) -> ChosenRows:
+    """Test rows at the constants that are best on the validation images.
+
+    Of rows that differ in their share of a class activation map's maximum one is left; others get the best of
+    the least values of a peak.
+    """
+    val_rows = by_seed(val)
+    rows: dict[str, BySeed] = {}
+    constants: dict[str, dict[str, float]] = {}
+    for key, seeds in by_seed(test).items():
+        if key.share is not None:
+            if key == _best_share(val_rows, key.name):
+                constants[key.name] = {"cam_share": key.share}
+                rows[key.name] = _all_masks(seeds)
+        elif _are_boxes(val_rows[key]):
+            constants[key.name] = {}
+            rows[key.name] = _all_masks(seeds)
+        else:
+            least = best_least(val_rows[key], peaks)
+            constants[key.name] = {"least": least}
+            rows[key.name] = [_above(images, least) for images in seeds]
+    return ChosenRows(rows, constants)
+
+
+def by_seed(rows: Rows) -> dict[RowKey, RatedBySeed]:
+    """Rows with the images of every seed; their keys have none."""
+    found: dict[RowKey, RatedBySeed] = {}
+    for key, images in rows.items():
+        found.setdefault(replace(key, seed=None), []).append(images)
+    return found
+
+
+def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> float:
+    """The least value of a peak with the best scores, averaged over seeds; of equals the lowest.
+
+    For validation images.
+    """
+    means = []
+    for least in tried:
+        means.append(np.mean([overall(_above(images, least)) for images in seeds]))
+    return tried[int(np.argmax(means))]
 
 
 def overall(images: Sequence[Compared]) -> float:
@@ -28,94 +89,126 @@ def overall(images: Sequence[Compared]) -> float:
     return float(np.mean([map_r(images, alike, least)[0] for least in LEVELS.values()]))
 
 
-def best_least(seeds: Sequence[Sequence[Rated]], tried: Sequence[float]) -> float:
-    """The least value of a peak with the best scores, averaged over seeds; for validation images. Of equals the lowest."""
-    means = [np.mean([overall([image.above(least) for image in images]) for images in seeds]) for least in tried]
-    return tried[int(np.argmax(means))]
-
-
-def by_seed(rows: Rows) -> dict[str, list[list[Rated]]]:
-    """Row -> images of each seed: `iam_s5 seed 0` and `iam_s5 seed 1` are one row."""
-    found: dict[str, list[list[Rated]]] = {}
-    for row, images in rows.items():
-        found.setdefault(row.split(" seed ")[0], []).append(images)
-    return found
-
-
-def chosen_rows(val: Rows, test: Rows, peaks: Sequence[float]) -> tuple[dict[str, list[list[Compared]]], dict[str, dict[str, float]]]:
-    """Test rows at the constants that are best on the validation images, by row and seed; and those constants.
-
-    Of `cam_rect 0.3`, `cam_rect 0.4`, ... one is left as `cam_rect`.
-    """
-    val_rows, test_rows, constants = by_seed(val), by_seed(test), {}
-    found: dict[str, list[list[Compared]]] = {}
-    for row in test_rows:
-        name, _, share = row.partition(" ")
-        if share:
-            options = [other for other in val_rows if other.startswith(f"{name} ")]
-            best = max(options, key=lambda other: overall([image.compared for image in val_rows[other][0]]))
-            if row == best:
-                constants[name], found[name] = {"cam_share": float(share)}, [[image.compared for image in images] for images in test_rows[row]]
-        else:
-            least = None if np.isinf(_values(val_rows[row])).any() else best_least(val_rows[row], peaks)   # boxes have no peaks
-            constants[row] = {} if least is None else {"least": least}
-            found[row] = [[image.compared if least is None else image.above(least) for image in images] for images in test_rows[row]]
-    return found, constants
+def instance_scores(images: Sequence[Compared], weights: np.ndarray) -> Scores:
+    """mAP^r at three overlaps and ABO, in percent, under image weights `(S, N)`."""
+    scores = {metric: map_r(images, weights, least) for metric, least in LEVELS.items()}
+    return scores | {"abo": abo(images, weights)}
 
 
 def scores_over_seeds(seeds: Sequence[Sequence[Compared]], chance: Chance) -> Scores:
-    """Every score, averaged over the seeds that were trained `(1 + samples,)`: draws take images and seeds, the same for every row."""
-    samples, _, seed = chance
-    weights, chosen = draws(len(seeds[0]), samples, seed), draws(len(seeds), samples, seed + 1)
-    each = [{metric: _where_known(values) for metric, values in instance_scores(images, weights).items()} for images in seeds]
-    return {metric: (chosen * np.stack([part[metric] for part in each], axis=1)).sum(1) for metric in each[0]}
+    """Every score, averaged over the seeds that were trained `(1 + samples,)`.
+
+    Draws take images and seeds, the same for every row.
+    """
+    weights = chance.draws(len(seeds[0]))
+    chosen_seeds = replace(chance, seed=chance.seed + 1).draws(len(seeds))
+    each = [instance_scores(images, weights) for images in seeds]
+    scores = {}
+    for metric in each[0]:
+        values = np.stack([_where_known(own[metric]) for own in each], axis=1)
+        scores[metric] = (chosen_seeds * values).sum(1)
+    return scores
 
 
-def table(rows: Mapping[str, Sequence[Sequence[Compared]]], constants: Mapping[str, Mapping[str, float]], pairs: Sequence[tuple[str, str]],
-          chance: Chance) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(rows, paired comparisons) as a record takes them, each row with the constants that were chosen for it."""
-    found = {row: scores_over_seeds(seeds, chance) for row, seeds in rows.items()}
-    summed = summarise(found, chance[1])
-    chosen = {row: {metric: {"mean": v, "low": v, "high": v} for metric, v in constants.get(row, {}).items()} for row in found}
-    return {row: metrics | chosen[row] for row, metrics in summed.items()}, compare(found, [p for p in pairs if p[0] in found and p[1] in found], chance[1])
+def instance_table(chosen: ChosenRows, pairs: Sequence[tuple[str, str]], chance: Chance) -> Table:
+    """Rows with intervals, each with the constants that were chosen for it, and comparisons of `pairs`."""
+    scores = {row: scores_over_seeds(seeds, chance) for row, seeds in chosen.rows.items()}
+    rows, comparisons = table(scores, pairs, chance)
+    for row, constants in chosen.constants.items():
+        for name, value in constants.items():
+            rows[row][name] = {"mean": value, "low": value, "high": value}
+    return rows, comparisons
 
 
-def gain_table(rows: Mapping[str, Sequence[Sequence[Compared]]], chance: Chance, row: str = "iam_s5", base: str = "prm") -> tuple[dict[str, Any], dict[str, Any]]:
-    """By how much, in percent, a row's scores exceed another's: one row a metric, and the differences between them."""
-    ours, theirs = (scores_over_seeds(rows[name], chance) for name in (row, base))
-    gains: dict[str, Scores] = {metric: {"gain": 100 * (ours[metric] / np.maximum(theirs[metric], 1e-9) - 1)} for metric in ours}
-    return summarise(gains, chance[1]), compare(gains, [(a, b) for a in gains for b in gains if a != b], chance[1])
+def gain_table(chosen: ChosenRows, chance: Chance) -> Table:
+    """By how much, in percent, IAM-S5's scores exceed PRM's: one row a metric, and their differences."""
+    ours = scores_over_seeds(chosen.rows["iam_s5"], chance)
+    theirs = scores_over_seeds(chosen.rows["prm"], chance)
+    gains: dict[str, Scores] = {}
+    for metric in ours:
+        gains[metric] = {"gain": 100 * (ours[metric] / np.maximum(theirs[metric], 1e-9) - 1)}
+    pairs = [(a, b) for a in gains for b in gains if a != b]
+    return table(gains, pairs, chance)
 
 
-def class_table(maps: Mapping[str, Sequence[Compared]], classes: Sequence[str], chance: Chance) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figure 8: rows `dog, PRM` and `dog, IAM` with the mean best IoU of a class's maps, for classes that have some of both; and over classes."""
-    weights = draws(len(maps["prm"]), chance[0], chance[2])
-    found = {row: per_class_iou(images, weights, len(classes)) for row, images in maps.items()}
+def class_table(maps: Mapping[str, Sequence[Compared]], classes: Sequence[str], chance: Chance) -> Table:
+    """Figure 8: mean best IoU of a class's maps, rows `dog, PRM` and `dog, IAM`, and the mean over classes.
+
+    Classes without maps of either kind are left out.
+    """
+    weights = chance.draws(len(maps["prm"]))
+    iou = {kind: per_class_iou(images, weights, len(classes)) for kind, images in maps.items()}
     rows: dict[str, Scores] = {}
     for k, name in enumerate(classes):
-        if all(np.isfinite(values[0, k]) for values in found.values()):
-            rows |= {f"{name}, {row.upper()}": {"iou_class": _where_known(values[:, k])} for row, values in found.items()}
-    rows |= {f"all classes, {row.upper()}": {"iou_class": _where_known(mean_of_known(values))} for row, values in found.items() if rows}
-    pairs = [(f"{name}, IAM", f"{name}, PRM") for name in (*classes, "all classes") if f"{name}, IAM" in rows]
-    return summarise(rows, chance[1]), compare(rows, pairs, chance[1])
+        if all(np.isfinite(values[0, k]) for values in iou.values()):
+            for kind, values in iou.items():
+                rows[class_row(name, kind)] = {"iou_class": _where_known(values[:, k])}
+    if rows:
+        for kind, values in iou.items():
+            rows[class_row(ALL_CLASSES, kind)] = {"iou_class": _where_known(mean_of_known(values))}
+    pairs = [(class_row(name, "iam"), class_row(name, "prm")) for name in (*classes, ALL_CLASSES)]
+    return table(rows, pairs, chance)
 
 
-def worst_class(rows: Mapping[str, Any], comparisons: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of `class_table` the class on which IAMs gain least over PRMs, as rows `iam` and `prm`: a claim on every class stands or falls with it.
-    A class in a single image has no interval, and no say. Nothing where no class has one."""
-    gaps = {key: values["iou_class"]["mean"] for key, values in comparisons.items()
-            if " - " in key and not key.startswith("all classes") and values["iou_class"]["low"] < values["iou_class"]["high"]}
-    if not gaps:
+def class_row(name: str, kind: str) -> str:
+    """The row of figure 8 for a class and a kind of map, "prm" or "iam"."""
+    return f"{name}, {kind.upper()}"
+
+
+def class_groups(rows: Mapping[str, Any], classes: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Figure 8's bars from the rows of `class_table`: kind of map -> class -> interval."""
+    groups: dict[str, dict[str, dict[str, float]]] = {}
+    for kind in ("prm", "iam"):
+        there = [name for name in classes if class_row(name, kind) in rows]
+        groups[kind.upper()] = {name: rows[class_row(name, kind)]["iou_class"] for name in there}
+    return groups
+
+
+def worst_class(rows: Mapping[str, Any], comparisons: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """The class on which IAMs gain least over PRMs in `class_table`, as rows `iam` and `prm`.
+
+    A claim on every class stands or falls with it. A class in a single image has no interval, and no say.
+    Nothing where no class has one.
+    """
+    gains: dict[str, float] = {}
+    for name in classes:
+        difference = comparisons.get(f"{class_row(name, 'iam')} - {class_row(name, 'prm')}")
+        if difference and difference["iou_class"]["low"] < difference["iou_class"]["high"]:
+            gains[name] = difference["iou_class"]["mean"]
+    if not gains:
         return {}, {}
-    name = min(gaps, key=gaps.__getitem__).split(", IAM")[0]
-    renamed = {f"iam {sign} prm": comparisons[f"{name}, IAM {sign} {name}, PRM"] for sign in "-/"}
-    return {row: rows[f"{name}, {row.upper()}"] for row in ("prm", "iam")}, renamed
+    worst = min(gains, key=gains.__getitem__)
+    iam, prm = class_row(worst, "iam"), class_row(worst, "prm")
+    renamed = {f"iam {sign} prm": comparisons[f"{iam} {sign} {prm}"] for sign in "-/"}
+    return {"prm": rows[prm], "iam": rows[iam]}, renamed
+
+
+def _best_share(val_rows: Mapping[RowKey, RatedBySeed], name: str) -> RowKey:
+    options = [key for key in val_rows if key.name == name and key.share is not None]
+    return max(options, key=lambda key: overall(_every_mask(val_rows[key][0])))
+
+
+def _are_boxes(seeds: RatedBySeed) -> bool:
+    """Masks that come from boxes have no peaks, so that no least value of one is chosen for them."""
+    return any(np.isinf(image.values).any() for images in seeds for image in images)
+
+
+def _all_masks(seeds: RatedBySeed) -> BySeed:
+    return [_every_mask(images) for images in seeds]
+
+
+def _every_mask(images: Sequence[Rated]) -> list[Compared]:
+    return [image.compared for image in images]
+
+
+def _at(images: Sequence[Compared], positions: Sequence[int]) -> list[Compared]:
+    return [images[i] for i in positions]
+
+
+def _above(images: Sequence[Rated], least: float) -> list[Compared]:
+    return [image.above(least) for image in images]
 
 
 def _where_known(values: np.ndarray) -> np.ndarray:
-    """Draws without any map of a class, or any truth, take the estimate from all images: they say nothing about it."""
+    """Draws without any map of a class, or any truth, say nothing: they take the estimate from all images."""
     return np.where(np.isnan(values), values[0], values)
-
-
-def _values(seeds: Sequence[Sequence[Rated]]) -> np.ndarray:
-    return np.concatenate([image.values for images in seeds for image in images] + [np.zeros(0)])

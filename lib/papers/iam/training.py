@@ -1,6 +1,10 @@
-"""Training of a filling module on pseudo masks, resumable after every pass (sections 3.2 and 3.3)."""
+"""IAM's networks: a classifier with stimulated peaks, and filling modules on it, one folder each.
+
+Sections 3.2 and 3.3. A training can be resumed after every pass over the images.
+"""
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lib.base.files import digest, sha256, whole_file
+from lib.base.files import digest, sha256
 from lib.base.parallel import device
 from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
 from lib.data.dataset import Dataset
-from lib.nets.fcn import Fcn, load_fcn
+from lib.nets.fcn import load_fcn
 from lib.papers.iam.filling import ExtentFilling, read_filling, save_filling
 from lib.papers.iam.lessons import Batch, Lesson, batch_of, lessons
 from lib.papers.iam.settings import (
@@ -26,24 +30,115 @@ from lib.papers.iam.settings import (
     filling_jobs,
 )
 from lib.proposals.store import open_proposals
-from lib.training.checkpoint import as_csv, load_checkpoint, save_checkpoint
+from lib.training.checkpoint import TrainedFile, load_checkpoint, save_checkpoint
 from lib.training.networks import train_networks
 
 COLUMNS = ("epoch", "step", "loss")
 
 
-def train_filling(filling: ExtentFilling, given: Sequence[Lesson], k: int, training: FillingTraining, seed: int, checkpoint: Path, fingerprint: str,
-                  label: str) -> list[dict[str, Any]]:
-    """Train in place; returns the rows of the curves. A checkpoint of the same fingerprint is gone on from, to the same losses."""
+@dataclass(frozen=True)
+class Folders:
+    """The proposals of the data set, and where weights and curves are to lie."""
+    proposals: Path
+    weights: Path
+    curves: Path
+
+
+@dataclass(frozen=True)
+class Code:
+    """Digests of the definitions that decide what comes out of a training, by name."""
+    classifier: Mapping[str, Any]
+    filling: Mapping[str, Any]
+
+
+def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, folders: Folders,
+              code: Code) -> None:
+    """Train every classifier and filling module that is not there yet; what was interrupted is resumed."""
+    _check_unseen(run, dataset)
+    for name, network in run.networks.items():
+        train_networks(dataset, {name: network.classifier}, seed, folders.weights, folders.curves,
+                       code.classifier, "peaks")
+        train_fillings(dataset, run, name, settings, folders, code.filling)
+
+
+def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, settings: FillingSettings, folders: Folders,
+                   code: Mapping[str, Any]) -> None:
+    """Train the filling modules of one classifier that are not there yet."""
+    network = run.networks[name]
+    classifier = folders.weights / name / "weights.safetensors"
+    loaders = open_proposals(folders.proposals, "train")
+    samples = [sample for sample in dataset.split("train") if sample.id in loaders]
+    facts = {"classifier": sha256(classifier), "settings": dataclasses.asdict(settings),
+             "training": dataclasses.asdict(network.filling), "data": dataset.hash,
+             "proposals": sha256(folders.proposals / "fingerprint.json"),
+             "images": [sample.id for sample in samples], "code": dict(code)}
+    taught: list[Lesson] = []
+    for job in filling_jobs(network, bool(run.unseen)):
+        target = _target(job, folders, name, facts, run.unseen)
+        if target.is_finished(read_filling):
+            continue
+        if not taught:
+            fcn = load_fcn(classifier, name).to(device())
+            taught = lessons(fcn, samples, loaders, settings, network.filling)
+        own = _without(taught, run.unseen or ()) if job.unseen else taught
+        _train(job, own, settings, network, name, target)
+
+
+def _target(job: FillingJob, folders: Folders, name: str, facts: Mapping[str, Any],
+            unseen: Sequence[str] | None) -> TrainedFile:
+    """Where a filling module lies; `facts` are those that all modules of the classifier follow from."""
+    own = facts | dataclasses.asdict(job)
+    if job.unseen:
+        own["classes"] = unseen
+    return TrainedFile(folders.weights / name / job.name / "weights.safetensors",
+                       folders.curves / name / f"{job.name}.csv", digest(own))
+
+
+def _without(taught: Sequence[Lesson], unseen: Sequence[str]) -> list[Lesson]:
+    """The lessons without an object of the classes that are held out."""
+    kept = [lesson for lesson in taught if not set(lesson.labels) & set(unseen)]
+    if not kept:
+        raise Problem(f"iam_train: every training image has one of the classes {', '.join(unseen)}; "
+                      "hold fewer of them out.")
+    return kept
+
+
+def _train(job: FillingJob, taught: Sequence[Lesson], settings: FillingSettings, network: IamNetwork,
+           name: str, target: TrainedFile) -> None:
+    torch.manual_seed(job.seed)   # the first weights
+    depths = [level.shape[0] for level in taught[0].levels]
+    filling = ExtentFilling(depths, settings.channels, settings.width, settings.r).to(device())
+    training = network.filling
+    rows = train_filling(filling, taught, job, training, target, f"{name}, {job.name}")
+
+    def save() -> None:
+        save_filling(filling.cpu(), target.weights, name, training.side, training.map_side,
+                     fingerprint=target.fingerprint, k=job.k)
+
+    target.finish(rows, COLUMNS, save)
+
+
+def train_filling(filling: ExtentFilling, taught: Sequence[Lesson], job: FillingJob,
+                  training: FillingTraining, target: TrainedFile, label: str) -> list[dict[str, Any]]:
+    """Train in place; returns the rows of the curves.
+
+    A checkpoint of the target's fingerprint is resumed, to the same losses.
+    """
     optimiser = _optimiser(filling, training)
-    saved = load_checkpoint(checkpoint, fingerprint, filling)
-    done, rows = (saved[0]["epoch"], saved[0]["rows"]) if saved else (0, [])
+    passes_done = 0
+    rows: list[dict[str, Any]] = []
+    saved = load_checkpoint(target.checkpoint, target.fingerprint, filling)
     if saved:
-        optimiser.load_state_dict(saved[1])
+        state, optimiser_state = saved
+        optimiser.load_state_dict(optimiser_state)
+        passes_done = state["epoch"]
+        rows = state["rows"]
     filling.train()
-    for epoch in range(done, training.passes):
-        rows += _pass(filling, given, k, training, optimiser, seed, epoch, f"{label}, pass {epoch + 1}/{training.passes}")
-        save_checkpoint(checkpoint, fingerprint, filling, optimiser, {"epoch": epoch + 1, "rows": rows})
+    course = _Course(filling, taught, job, training, optimiser)
+    for epoch in range(passes_done, training.passes):
+        rows += course.one_pass(epoch, f"{label}, pass {epoch + 1}/{training.passes}")
+        state = {"epoch": epoch + 1, "rows": rows}
+        save_checkpoint(target.checkpoint, target.fingerprint, filling, optimiser, state)
     filling.requires_grad_(False).eval()
     return rows
 
@@ -54,28 +149,50 @@ def filling_loss(logits: Tensor, batch: Batch) -> Tensor:
     return (each.sum((1, 2)) / batch.valid.sum((1, 2))).mean()
 
 
-def _pass(filling: ExtentFilling, given: Sequence[Lesson], k: int, training: FillingTraining, optimiser: torch.optim.Optimizer, seed: int, epoch: int,
-          label: str) -> list[dict[str, Any]]:
-    order = np.random.default_rng((seed, epoch)).permutation(len(given))
-    parts = [order[i:i + training.batch] for i in range(0, len(order), training.batch)]
-    device, rows = next(filling.parameters()).device, []
-    for step, part in enumerate(progress(parts, label)):
-        generator = torch.Generator().manual_seed(int(np.random.default_rng((seed, epoch, step)).integers(2 ** 31)))
-        batch = batch_of([given[i] for i in part], k, generator, device)
-        if batch is None:
-            continue
-        for group in optimiser.param_groups:   # the polynomial fall of the classifier's training
-            group["lr"] = training.rate * (1 - (epoch * len(parts) + step) / (training.passes * len(parts))) ** 0.9
-        loss = filling_loss(filling(batch.prms, batch.levels, batch.image), batch)
-        if not torch.isfinite(loss):
-            raise Problem(f"{label}: the loss is no longer finite in step {step + 1}; lower the rate.")
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        rows.append({"epoch": epoch + 1, "step": epoch * len(parts) + step + 1, "loss": round(loss.item(), 5)})
-    if not rows:
-        raise Problem(f"{label}: no peak of any training image has a proposal that holds enough of it; lower iam.retrieval.overlap or find more proposals.")
-    return rows
+@dataclass(frozen=True)
+class _Course:
+    """A filling module in training, and all that its passes need."""
+    filling: ExtentFilling
+    taught: Sequence[Lesson]
+    job: FillingJob
+    training: FillingTraining
+    optimiser: torch.optim.Optimizer
+
+    def one_pass(self, epoch: int, label: str) -> list[dict[str, Any]]:
+        """Every lesson once, in an order of its own; a row of the curves for each step with a pseudo mask."""
+        order = np.random.default_rng((self.job.seed, epoch)).permutation(len(self.taught))
+        size = self.training.batch
+        parts = [order[i:i + size] for i in range(0, len(order), size)]
+        rows = []
+        for step, part in enumerate(progress(parts, label)):
+            batch = self._draw(part, epoch, step)
+            if batch is None:
+                continue
+            done = epoch * len(parts) + step
+            self._set_rate(done / (self.training.passes * len(parts)))
+            loss = filling_loss(self.filling(batch.prms, batch.levels, batch.image), batch)
+            if not torch.isfinite(loss):
+                raise Problem(f"{label}: the loss is no longer finite in step {step + 1}; lower the rate.")
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            rows.append({"epoch": epoch + 1, "step": done + 1, "loss": round(loss.item(), 5)})
+        if not rows:
+            raise Problem(f"{label}: no peak of any training image has a proposal that holds enough of it; "
+                          "lower iam_filling.retrieval.overlap or find more proposals.")
+        return rows
+
+    def _draw(self, part: np.ndarray, epoch: int, step: int) -> Batch | None:
+        """A batch whose pseudo masks follow from the seed, the pass and the step alone."""
+        seed = int(np.random.default_rng((self.job.seed, epoch, step)).integers(2 ** 31))
+        generator = torch.Generator().manual_seed(seed)
+        device = next(self.filling.parameters()).device
+        return batch_of([self.taught[i] for i in part], self.job.k, generator, device)
+
+    def _set_rate(self, share_done: float) -> None:
+        """The polynomial fall of the classifier's training."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.training.rate * (1 - share_done) ** 0.9
 
 
 def _optimiser(filling: ExtentFilling, training: FillingTraining) -> torch.optim.Optimizer:
@@ -84,61 +201,8 @@ def _optimiser(filling: ExtentFilling, training: FillingTraining) -> torch.optim
     return torch.optim.Adam(filling.parameters(), training.rate)
 
 
-def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, seed: int, proposals: Path, folder: Path, logs: Path,
-              classifying: Mapping[str, Any], filling: Mapping[str, Any]) -> None:
-    """Train every classifier and filling module that is not there yet; what was interrupted goes on.
-
-    `proposals` are those of the data set; `classifying` and `filling`: digests of the definitions that decide what comes out of
-    either, by name.
-    """
-    _check_unseen(run, dataset)
-    for name, network in run.networks.items():
-        train_networks(dataset, {name: network.classifier}, seed, folder, logs, classifying, "peaks")
-        train_fillings(dataset, run, name, network, settings, proposals, folder / name, logs / name, filling)
-
-
-def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, network: IamNetwork, settings: FillingSettings,
-                   proposals: Path, folder: Path, logs: Path, code: Mapping[str, Any]) -> None:
-    """Train the filling modules of one classifier that are not there yet."""
-    classifier, loaders = folder / "weights.safetensors", open_proposals(proposals, "train")
-    samples = [sample for sample in dataset.split("train") if sample.id in loaders]
-    facts = {"classifier": sha256(classifier), "settings": dataclasses.asdict(settings), "training": dataclasses.asdict(network.filling),
-             "data": dataset.hash, "proposals": sha256(proposals / "fingerprint.json"), "images": [sample.id for sample in samples], "code": dict(code)}
-    given: list[Lesson] = []
-    for job in filling_jobs(network, bool(run.unseen)):
-        fingerprint = digest(facts | dataclasses.asdict(job) | ({"classes": run.unseen} if job.unseen else {}))
-        weights, log = folder / job.name / "weights.safetensors", logs / f"{job.name}.csv"
-        if _finished(weights, fingerprint) and log.is_file():
-            continue
-        fcn = load_fcn(classifier, name).to(device())
-        given = given or lessons(fcn, samples, loaders, settings, network.filling)
-        _train(job, fcn, given, run.unseen or (), settings, network, weights, log, fingerprint)
-
-
-def _train(job: FillingJob, fcn: Fcn, given: Sequence[Lesson], unseen: Sequence[str], settings: FillingSettings, network: IamNetwork, weights: Path, log: Path,
-           fingerprint: str) -> None:
-    torch.manual_seed(job.seed)   # the first weights
-    filling = ExtentFilling([level.shape[0] for level in given[0].levels], settings.channels, settings.width, settings.r).to(device())
-    mine = [lesson for lesson in given if not (job.unseen and set(lesson.labels) & set(unseen))]
-    if not mine:
-        raise Problem(f"iam_train: every training image has one of the classes {', '.join(unseen)}; hold fewer of them out.")
-    checkpoint = weights.with_name("checkpoint.pt")
-    rows = train_filling(filling, mine, job.k, network.filling, job.seed, checkpoint, fingerprint, f"{fcn.name}, {job.name}")
-    with whole_file(log) as part:
-        part.write_text(as_csv(rows, COLUMNS), encoding="utf-8")
-    save_filling(filling.cpu(), weights, fcn.name, network.filling.side, network.filling.map_side, fingerprint=fingerprint, k=job.k)
-    checkpoint.unlink(missing_ok=True)
-
-
 def _check_unseen(run: IamTrainRun, dataset: Dataset) -> None:
     for name in run.unseen or ():
         if name not in dataset.classes:
-            raise Problem(f'iam_train.unseen: {dataset.name} has no class "{name}"{nearest(name, dataset.classes)}')
-
-
-def _finished(weights: Path, fingerprint: str) -> bool:
-    """Weights that are missing or damaged are trained (again)."""
-    try:
-        return read_filling(weights)["facts"].get("fingerprint") == fingerprint
-    except Problem:
-        return False
+            raise Problem(f'iam_train.unseen: {dataset.name} has no class "{name}"'
+                          f"{nearest(name, dataset.classes)}")

@@ -1,5 +1,5 @@
-"""Training of a filling module: the loss, what is drawn in which pass, and that an interrupted one ends where a whole one does."""
-from collections.abc import Callable
+"""Training of a filling module: the loss, what is drawn in which pass, and that it can be resumed."""
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,25 @@ from lib.base.problem import Problem
 from lib.papers.iam import training as module
 from lib.papers.iam.filling import ExtentFilling
 from lib.papers.iam.lessons import Batch, Lesson
+from lib.papers.iam.settings import FillingJob
 from lib.papers.iam.training import filling_loss, train_filling
+from lib.params import load_params
 from lib.proposals.segments import pack
+from lib.training.checkpoint import TrainedFile
 
 M = 16   # side of the maps
 SMALL = replace(TRAINING, side=64, map_side=M, batch=2)
 
 
 def lesson(seed: int, peaks: int = 2, proposals: int = 5) -> Lesson:
-    """Peaks at the middle of squares that the trunk's maps show; the proposals of a peak are such squares, each a little larger than the one before."""
+    """Peaks at the middle of squares that the trunk's maps show.
+
+    The proposals of a peak are such squares, each a little larger than the one before.
+    """
     rng = np.random.default_rng(seed)
-    masks, prms, shown = np.zeros((peaks, proposals, M, M), bool), torch.zeros(peaks, M, M), torch.zeros(M, M)
+    masks = np.zeros((peaks, proposals, M, M), bool)
+    prms = torch.zeros(peaks, M, M)
+    shown = torch.zeros(M, M)
     for p in range(peaks):
         y, x = rng.integers(1, 6, 2)
         for j in range(proposals):
@@ -35,21 +43,26 @@ def lesson(seed: int, peaks: int = 2, proposals: int = 5) -> Lesson:
     valid = torch.ones(M, M, dtype=torch.bool)
     valid[12 + seed % 4:] = False
     places = torch.arange(peaks * proposals).view(peaks, proposals)
-    return Lesson(str(seed), ("red",), prms.half(), [torch.cat([level] * d).half() for d in DEPTHS], pack(masks.reshape(-1, M, M)), places, valid)
+    levels = [torch.cat([level] * depth).half() for depth in DEPTHS]
+    return Lesson(str(seed), ("red",), prms.half(), levels, pack(masks.reshape(-1, M, M)), places, valid)
 
 
 LESSONS = [lesson(seed) for seed in range(5)]
 
 
-def trained(folder: Path, k: int = 5, seed: int = 0, given: list[Lesson] = LESSONS, fingerprint: str = "f", **changes: Any) -> tuple[list[dict[str, Any]], ExtentFilling]:
+def trained(folder: Path, k: int = 5, seed: int = 0, taught: Sequence[Lesson] = LESSONS,
+            fingerprint: str = "f", **changes: Any) -> tuple[list[dict[str, Any]], ExtentFilling]:
     filling = toy_filling().requires_grad_(True)
     torch.manual_seed(sum(map(ord, folder.name)))   # whatever a new process starts with
-    rows = train_filling(filling, given, k, replace(SMALL, **changes), seed, folder / "checkpoint.pt", fingerprint, "toy, k5")
+    target = TrainedFile(folder / "weights.safetensors", folder / "curves.csv", fingerprint)
+    training = replace(SMALL, **changes)
+    rows = train_filling(filling, taught, FillingJob(k, seed), training, target, "toy, k5")
     return rows, filling
 
 
 def same(a: ExtentFilling, b: ExtentFilling) -> bool:
-    return all(torch.equal(value, b.state_dict()[key]) for key, value in a.state_dict().items())
+    theirs = b.state_dict()
+    return all(torch.equal(value, theirs[key]) for key, value in a.state_dict().items())
 
 
 class Killed(BaseException):
@@ -74,18 +87,23 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Batch]:
 def a_batch() -> tuple[Tensor, Batch]:
     generator = torch.Generator().manual_seed(4)
     valid = torch.zeros(3, 6, 6, dtype=torch.bool)
-    valid[0, :2, :3], valid[1], valid[2, :, :5] = True, True, True
+    valid[0, :2, :3] = True
+    valid[1] = True
+    valid[2, :, :5] = True
     targets = torch.rand(3, 6, 6, generator=generator) < 0.4
-    return 3 * torch.randn(3, 6, 6, generator=generator), Batch(torch.zeros(3, 6, 6), targets, valid, [], torch.arange(3))
+    logits = 3 * torch.randn(3, 6, 6, generator=generator)
+    return logits, Batch(torch.zeros(3, 6, 6), targets, valid, [], torch.arange(3))
 
 
 def test_the_loss_is_a_mean_over_the_image_and_over_peaks() -> None:
     """Peak by peak: 6, 36 and 30 pixels weigh alike together."""
     logits, batch = a_batch()
     means = []
-    for z, y, valid in zip(logits.double().numpy(), batch.targets.numpy(), batch.valid.numpy(), strict=True):
+    peaks = zip(logits.double().numpy(), batch.targets.numpy(), batch.valid.numpy(), strict=True)
+    for z, is_target, is_valid in peaks:
         q = 1 / (1 + np.exp(-z))
-        means.append(np.mean([-np.log(q[i]) if y[i] else -np.log(1 - q[i]) for i in np.ndindex(6, 6) if valid[i]]))
+        likelihood = np.where(is_target, q, 1 - q)
+        means.append(np.mean([-np.log(likelihood[i]) for i in np.ndindex(6, 6) if is_valid[i]]))
     assert filling_loss(logits, batch).item() == pytest.approx(np.mean(means), rel=1e-5)
 
 
@@ -103,8 +121,9 @@ def test_padding_does_not_count() -> None:
 
 def test_the_loss_falls(tmp_path: Path) -> None:
     rows, filling = trained(tmp_path, k=1, passes=15, rate=0.03)
-    losses = [np.mean([row["loss"] for row in rows if row["epoch"] == epoch]) for epoch in (1, 15)]
-    assert losses[1] < 0.6 * losses[0], losses
+    first = np.mean([row["loss"] for row in rows if row["epoch"] == 1])
+    last = np.mean([row["loss"] for row in rows if row["epoch"] == 15])
+    assert last < 0.6 * first, (first, last)
     assert not filling.training and not any(p.requires_grad for p in filling.parameters())
 
 
@@ -114,8 +133,11 @@ def test_rows_and_the_fall_of_the_rate(tmp_path: Path, monkeypatch: pytest.Monke
 
     def watched(*arguments: Any) -> torch.optim.Optimizer:
         optimiser = real(*arguments)
-        optimiser.register_step_pre_hook(lambda self, *_rest: rates.append([group["lr"] for group in self.param_groups]))
+        optimiser.register_step_pre_hook(note_rates)
         return optimiser
+
+    def note_rates(optimiser: torch.optim.Optimizer, *_rest: Any) -> None:
+        rates.append([group["lr"] for group in optimiser.param_groups])
 
     monkeypatch.setattr(module, "_optimiser", watched)
     rows, _ = trained(tmp_path, passes=2, rate=0.02)
@@ -129,16 +151,21 @@ def test_the_first_loss_and_the_statistics(tmp_path: Path, drawn: list[Batch]) -
     rows, filling = trained(tmp_path)
     first, fresh = drawn[0], toy_filling().train()
     assert first.image.tolist() == [0, 0, 1, 1]
-    assert rows[0]["loss"] == pytest.approx(filling_loss(fresh(first.prms, first.levels, first.image), first).item(), abs=1e-5)
-    assert rows[0]["loss"] != pytest.approx(filling_loss(fresh(first.prms, first.levels, first.image.flip(0)), first).item(), abs=1e-3)
+    own = filling_loss(fresh(first.prms, first.levels, first.image), first).item()
+    anothers = filling_loss(fresh(first.prms, first.levels, first.image.flip(0)), first).item()
+    assert rows[0]["loss"] == pytest.approx(own, abs=1e-5)
+    assert rows[0]["loss"] != pytest.approx(anothers, abs=1e-3)
     assert filling.encoder[0][1].num_batches_tracked == 6
 
 
 def test_every_lesson_once_a_pass_in_another_order(tmp_path: Path, drawn: list[Batch]) -> None:
     trained(tmp_path, k=1, passes=2)
-    known = {bytes(one.prms.float().numpy().tobytes()): one.id for one in LESSONS}
-    seen = [known[prms[i:i + 2].numpy().tobytes()] for prms in (batch.prms for batch in drawn) for i in range(0, len(prms), 2)]
-    assert sorted(seen[:5]) == sorted(seen[5:]) == list("01234") and seen[:5] != seen[5:]
+    known = {one.prms.float().numpy().tobytes(): one.id for one in LESSONS}
+    order = []
+    for batch in drawn:
+        for prms in batch.prms.split(2):   # the two peaks of a lesson
+            order.append(known[prms.numpy().tobytes()])
+    assert sorted(order[:5]) == sorted(order[5:]) == list("01234") and order[:5] != order[5:]
 
 
 def test_draws_differ_between_passes_and_repeat_with_the_seed(tmp_path: Path, drawn: list[Batch]) -> None:
@@ -147,16 +174,20 @@ def test_draws_differ_between_passes_and_repeat_with_the_seed(tmp_path: Path, dr
         trained(tmp_path / name, k, seed, LESSONS[:1], passes=6)
         return [batch.targets for batch in drawn]
 
-    first, again, other, best = targets("a", 3, 5), targets("b", 3, 5), targets("c", 4, 5), targets("d", 3, 1)
+    first = targets("a", 3, 5)
     assert len({one.numpy().tobytes() for one in first}) > 2
-    assert all(map(torch.equal, first, again)) and not all(map(torch.equal, first, other))
-    area = torch.stack(best).sum((2, 3))
-    assert (area == 16).all() and not (torch.stack(first).sum((2, 3)) == 16).all()   # k = 1: the best one, 4 x 4, in every pass
+    assert all(map(torch.equal, first, targets("b", 3, 5)))
+    assert not all(map(torch.equal, first, targets("c", 4, 5)))
+    best = targets("d", 3, 1)   # the best one, 4 x 4, in every pass
+    assert (torch.stack(best).sum((2, 3)) == 16).all()
+    assert not (torch.stack(first).sum((2, 3)) == 16).all()
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
     """Nothing else does: neither what was random before nor where the checkpoint lies."""
-    (rows, one), (again, two), (_, other) = trained(tmp_path / "a", seed=1), trained(tmp_path / "b", seed=1), trained(tmp_path / "c", seed=2)
+    rows, one = trained(tmp_path / "a", seed=1)
+    again, two = trained(tmp_path / "b", seed=1)
+    _, other = trained(tmp_path / "c", seed=2)
     assert rows == again and same(one, two) and not same(one, other)
 
 
@@ -164,15 +195,18 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 def test_optimisers(tmp_path: Path, name: str, kind: type) -> None:
     filling = toy_filling()
     optimiser = module._optimiser(filling, replace(SMALL, optimiser=name))
-    assert type(optimiser) is kind and sum(len(group["params"]) for group in optimiser.param_groups) == len(list(filling.parameters()))
+    assert type(optimiser) is kind
+    numbers = [len(group["params"]) for group in optimiser.param_groups]
+    assert sum(numbers) == len(list(filling.parameters()))
     assert not same(trained(tmp_path, passes=1, optimiser=name)[1], filling)
 
 
-# going on
+# resuming
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
 @pytest.mark.parametrize("steps", [1, 4, 8])
-def test_what_was_interrupted_ends_as_if_it_were_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, optimiser: str) -> None:
+def test_what_was_interrupted_ends_as_if_it_were_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     steps: int, optimiser: str) -> None:
     """In the first, second or third pass of three; the passes that were whole are not repeated."""
     rows, whole = trained(tmp_path / "whole", passes=3, optimiser=optimiser)
     real, left = module.batch_of, iter(range(steps))
@@ -187,7 +221,12 @@ def test_what_was_interrupted_ends_as_if_it_were_not(tmp_path: Path, monkeypatch
         trained(tmp_path / "cut", passes=3, optimiser=optimiser)
     assert (tmp_path / "cut" / "checkpoint.pt").is_file() == (steps >= 3)
     taken = []
-    monkeypatch.setattr(module, "batch_of", lambda *arguments: taken.append(1) or real(*arguments))
+
+    def counting(*arguments: Any) -> Batch | None:
+        taken.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "batch_of", counting)
     again, filling = trained(tmp_path / "cut", passes=3, optimiser=optimiser)
     assert again == rows and same(filling, whole) and len(taken) == 9 - steps // 3 * 3
     assert not filling.training and not any(p.requires_grad for p in filling.parameters())
@@ -218,8 +257,9 @@ def without(one: Lesson) -> Lesson:
 
 def test_steps_without_any_proposal_are_left_out(tmp_path: Path) -> None:
     """Of two lessons, one a step, the second or the first step of a pass is missing."""
-    rows, _ = trained(tmp_path, given=[without(LESSONS[0]), LESSONS[1]], batch=1, passes=4)
-    assert [row["epoch"] for row in rows] == [1, 2, 3, 4] and all(row["step"] in (2 * row["epoch"] - 1, 2 * row["epoch"]) for row in rows)
+    rows, _ = trained(tmp_path, taught=[without(LESSONS[0]), LESSONS[1]], batch=1, passes=4)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["step"] in (2 * row["epoch"] - 1, 2 * row["epoch"]) for row in rows)
 
 
 def raises(message: str, run: Callable[[], object]) -> None:
@@ -228,9 +268,17 @@ def raises(message: str, run: Callable[[], object]) -> None:
     assert is_one_sentence(caught.value)
 
 
-def test_problems(tmp_path: Path) -> None:
-    raises("toy, k5, pass 1/2: no peak of any training image has a proposal that holds enough of it; lower iam.* or find more",
-           lambda: trained(tmp_path, given=[without(one) for one in LESSONS]))
+def test_without_any_proposal_the_parameter_is_named(tmp_path: Path) -> None:
+    """By its place in params.yaml."""
+    raises("toy, k5, pass 1/2: no peak of any training image has a proposal that holds enough of it; "
+           "lower iam_filling.retrieval.overlap or find more proposals",
+           lambda: trained(tmp_path, taught=[without(one) for one in LESSONS]))
+    assert load_params().iam_filling.retrieval.overlap == 0.2
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_loss_that_is_not_finite(tmp_path: Path) -> None:
     broken = replace(LESSONS[0], levels=[torch.full_like(level, torch.inf) for level in LESSONS[0].levels])
-    raises("toy, k5, pass 1/2: the loss is no longer finite in step 1; lower the rate", lambda: trained(tmp_path, given=[broken]))
+    raises("toy, k5, pass 1/2: the loss is no longer finite in step 1; lower the rate",
+           lambda: trained(tmp_path, taught=[broken]))
     assert not (tmp_path / "checkpoint.pt").exists()
