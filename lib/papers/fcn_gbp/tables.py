@@ -17,10 +17,12 @@ from lib.metrics.miou import Confusions, confusion
 from lib.metrics.multilabel import labels
 from lib.nets.fcn import Fcn
 from lib.papers.dcsm.blocks import blocks
+from lib.papers.dcsm.labels import label_maps
 from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import enlarged, saliency, to_input
+from lib.papers.dcsm.rows import Row
 from lib.papers.dcsm.settings import DcsmSettings
-from lib.papers.dcsm.tables import Items, Row, Split, label_maps
+from lib.papers.dcsm.tables import Items, Split
 from lib.papers.fcn_gbp.method import Detected, Superpixels, fcn_gbp, fcn_mcg, zof_gbp
 from lib.papers.fcn_gbp.mi_svm import Bags, MiSvm, train_mi_svm
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
