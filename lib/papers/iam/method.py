@@ -54,7 +54,7 @@ def look(fcn: Fcn, photos: Sequence[Image.Image], side: int, map_side: int, choo
         maps = traced.scores.detach()
         peaks = choose(maps)
         prms = adaptive_avg_pool2d(descend(traced, peaks)[:, None], map_side)[:, 0]
-    return Seen(maps, peak_stimulation(maps), peaks, prms, [_at_most(level.detach(), map_side // HALVED) for level in traced.seen.values()])
+    return Seen(maps, peak_stimulation(maps), peaks, prms, [_at_most(level.detach(), map_side // HALVED) for level in traced.layers.values()])
 
 
 def present(most: int) -> Choice:
