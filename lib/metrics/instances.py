@@ -191,8 +191,8 @@ def _average_precision(scores: np.ndarray, right: np.ndarray, weights: np.ndarra
     last = last[np.diff(np.cumsum(right[order])[last], prepend=0) > 0]
     ranked = weights[order]
     hits = np.cumsum(ranked * right[order, None], axis=0)[last]
-    seen = np.cumsum(ranked, axis=0)[last]
-    precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+    ranks = np.cumsum(ranked, axis=0)[last]
+    precision = np.divide(hits, ranks, out=np.zeros_like(hits), where=ranks > 0)
     monotone = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     area = (np.diff(hits, axis=0, prepend=0) * monotone).sum(0)
     return np.divide(area, positives, out=np.full(len(area), np.nan), where=positives > 0)

@@ -30,7 +30,7 @@ def multilabel_scores(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray
     """
     _check(scores, truth)
     columns = zip(scores.T, truth.T, strict=True)
-    precision = np.stack([average_precision(found, true, weights) for found, true in columns], axis=1)
+    precision = np.stack([average_precision(score, label, weights) for score, label in columns], axis=1)
     exact = ((scores > PRESENT) == truth).all(1)
     top = np.take_along_axis(truth, scores.argmax(1)[:, None], axis=1)[:, 0]
     return {
@@ -50,8 +50,8 @@ def average_precision(scores: np.ndarray, truth: np.ndarray, weights: np.ndarray
     last = np.append(np.diff(scores[order]) != 0, True)   # of each group of equal scores
     ranked = weights[:, order]
     hits = np.cumsum(ranked * truth[order], axis=1)[:, last]
-    seen = np.cumsum(ranked, axis=1)[:, last]
-    precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+    ranks = np.cumsum(ranked, axis=1)[:, last]
+    precision = np.divide(hits, ranks, out=np.zeros_like(hits), where=ranks > 0)
     total = (np.diff(hits, axis=1, prepend=0) * precision).sum(1)
     positives = hits[:, -1]
     return np.divide(total, positives, out=np.full(len(hits), np.nan), where=positives > 0)

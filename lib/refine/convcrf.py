@@ -75,7 +75,7 @@ def _offsets(filter_size: int, height: int, width: int) -> Offsets:
 
 
 def _kernel(image: Tensor, dtype: torch.dtype, offsets: Offsets, settings: ConvCrfSettings) -> Tensor:
-    """Both normalised kernels times their weights, `(B, offsets, 1, h * w)`.
+    """The sum of the normalised kernels times their weights, `(B, offsets, 1, h * w)`.
 
     From every pixel to the one at each offset.
     """

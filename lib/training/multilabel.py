@@ -237,9 +237,9 @@ def _epoch_rows(fcn: Fcn, val: Sequence[Sample], settings: TrainingSettings, pha
 
     The last stands beside the mean average precision on the validation images.
     """
-    found = predict(fcn, val, rounded(settings.side), settings.batch, "validating")
+    predicted = predict(fcn, val, rounded(settings.side), settings.batch, "validating")
     alike = np.full((1, len(val)), 1 / len(val))
-    scores = multilabel_scores(found, labels(val, fcn.classes), alike)
+    scores = multilabel_scores(predicted, labels(val, fcn.classes), alike)
     rows = []
     for part in np.array_split(np.arange(len(losses)), LOSSES):
         if len(part) == 0:

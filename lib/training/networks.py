@@ -23,7 +23,7 @@ VALIDATION = 150   # images, spread evenly, that an epoch is checked on
 
 @dataclass(frozen=True)
 class Recipe:
-    """What one network's weights follow from, beside data and code."""
+    """Everything that one network's weights follow from, beside data and code."""
     network: str
     settings: TrainingSettings
     seed: int

@@ -225,7 +225,7 @@ def test_abo_weighs_classes_alike_not_instances() -> None:
 
 
 def test_per_class_iou_by_hand() -> None:
-    """Of predictions: class 0 has 0.7 and 0.3, class 1 has 0.
+    """Predictions of class 0 have 0.7 and 0.3, of class 1 0.
 
     Of truths: class 0 has 0.6, class 1 has 0.7 and 0.3. Class 2: neither.
     """

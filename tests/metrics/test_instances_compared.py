@@ -2,6 +2,8 @@
 
 And mAP^r against pycocotools.
 """
+from typing import Any
+
 import numpy as np
 import pytest
 from boxes_by_pixel import drawn
@@ -143,7 +145,6 @@ def coco_ap(found: list[Scene], least: float) -> list[float]:
     """
     coder = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
     from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
 
     def entry(mask: np.ndarray, image: int, k: int, **more: float) -> dict:
         return {
@@ -173,20 +174,23 @@ def coco_ap(found: list[Scene], least: float) -> list[float]:
     }
     coco.createIndex()
     results = coco.loadRes(predicted)
-    precision = []
-    for k in range(CLASSES):
-        positives = sum(annotation["category_id"] == k + 1 for annotation in there)
-        evaluation = COCOeval(coco, results, "segm")
-        evaluation.params.catIds = [k + 1]
-        evaluation.params.iouThrs = np.array([least])
-        evaluation.params.maxDets = [1000]
-        evaluation.params.recThrs = np.arange(1, positives + 1) / positives
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-        precision.append(float(evaluation.eval["precision"].mean()))
-    return precision
+    return [coco_ap_of_class(coco, results, k, least) for k in range(CLASSES)]
+
+
+def coco_ap_of_class(coco: Any, results: Any, k: int, least: float) -> float:
+    from pycocotools.cocoeval import COCOeval
+
+    positives = len(coco.getAnnIds(catIds=[k + 1]))
+    evaluation = COCOeval(coco, results, "segm")
+    evaluation.params.catIds = [k + 1]
+    evaluation.params.iouThrs = np.array([least])
+    evaluation.params.maxDets = [1000]
+    evaluation.params.recThrs = np.arange(1, positives + 1) / positives
+    evaluation.params.areaRng = [[0, 1e10]]
+    evaluation.params.areaRngLbl = ["all"]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return float(evaluation.eval["precision"].mean())
 
 
 @pytest.mark.parametrize("least", [0.25, 0.5, 0.75])

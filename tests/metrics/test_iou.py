@@ -25,7 +25,7 @@ def test_tensors_are_as_arrays() -> None:
 
 
 def test_nothing_overlaps_nothing() -> None:
-    """Both empty: 0, and no warning of a division."""
+    """It is 0 where both are empty, without a warning of a division."""
     empty = np.zeros(1, dtype=int)
     with np.errstate(all="raise"):
         assert iou_of_areas(np.zeros((1, 1), dtype=int), empty, empty).tolist() == [[0]]

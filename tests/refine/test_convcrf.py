@@ -35,7 +35,9 @@ def literal(image: np.ndarray, foreground: np.ndarray, s: ConvCrfSettings) -> np
         spatial = np.exp(-apart / (2 * s.theta_gamma ** 2))
         return np.array([bilateral, spatial])
 
-    norms = {a: np.sqrt(sum(kernels(a, b) for b in pixels)) for a in pixels}
+    norms = {}
+    for a in pixels:
+        norms[a] = np.sqrt(sum(kernels(a, b) for b in pixels))
     weights = np.array([s.bilateral, s.spatial])
     unary = -np.log(np.clip(np.stack([1 - foreground, foreground]), LEAST, 1))
     q = np.exp(-unary) / np.exp(-unary).sum(0)

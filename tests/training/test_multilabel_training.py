@@ -185,7 +185,7 @@ def nested() -> Network:
 def test_a_last_map_with_modules_inside_is_trained(dataset: Dataset, settings: TrainingSettings,
                                                    tmp_path: Path, frozen: str | None,
                                                    expected: set[str]) -> None:
-    """As in ResNet ("layer4") and the GoogLeNets ("inception5b")."""
+    """ResNet ("layer4") and the GoogLeNets ("inception5b") end so."""
     fcn = fully_convolutional(nested(), dataset.classes)
     before = weights_of(fcn)
     run(fcn, dataset, dataclasses.replace(settings, frozen=frozen), tmp_path)
@@ -301,7 +301,7 @@ def test_ten_losses_of_an_epoch(dataset: Dataset, tiny: Tiny, settings: Training
 
 def test_training_begins_with_how_frequent_each_class_is(mirrored: Dataset, tiny: Tiny,
                                                          settings: TrainingSettings, tmp_path: Path) -> None:
-    """Of three images red and green are on one, blue on two: (1 + 1) / (3 + 2) and (2 + 1) / (3 + 2)."""
+    """Red and green are on one of three images, blue on two: (1 + 1) / (3 + 2) and (2 + 1) / (3 + 2)."""
     fcn, few = tiny(), mirrored.split("train")[:3]
     assert labels(few, fcn.classes).sum(0).tolist() == [1, 1, 2]
     given = dataclasses.replace(settings, start="priors", head_epochs=0, epochs=0)

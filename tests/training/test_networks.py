@@ -28,7 +28,7 @@ from lib.training.settings import TrainingSettings
 
 
 class Killed(BaseException):
-    """As from outside: nothing in the project catches it."""
+    """Killed as from outside: nothing in the project catches it."""
 
 
 class Stage:

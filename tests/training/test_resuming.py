@@ -24,14 +24,14 @@ Tiny = Callable[..., Fcn]
 
 @dataclasses.dataclass
 class Run:
-    """What a training ends with."""
+    """The end of a training."""
     losses: Losses   # of its own steps
     rows: Rows
     weights: dict[str, Tensor]
 
 
 class Killed(BaseException):
-    """As from outside: nothing in the project catches it."""
+    """Killed as from outside: nothing in the project catches it."""
 
 
 class Runs:
