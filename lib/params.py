@@ -15,9 +15,9 @@ from lib.base.strict import bounded, build
 from lib.metrics.bootstrap import Chance
 from lib.papers import PAPERS
 
-TIERS = ("smoke", "collage", "mirror", "paper")
+TIERS: tuple[str, ...] = ("smoke", "collage", "mirror", "paper")
 COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted
-MIRRORED = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
+MIRRORED: tuple[str, ...] = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED, "mirror": MIRRORED}   # paper: any official data set
 COMPOSED_OPTIONS: dict[str, type] = {"train": int, "val": int, "test": int}
 MOST_IMAGES = 100_000

@@ -5,7 +5,7 @@ import numpy as np
 
 BETA_SQUARED = 0.3   # eq. 6
 THRESHOLDS = 255     # of a map: 1/255 .. 1; a pixel is foreground at a threshold when its value reaches it
-METRICS = ("ois", "ods", "ods_mean_f", "mae")
+METRICS: tuple[str, ...] = ("ois", "ods", "ods_mean_f", "mae")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lib.metrics.iou import iou_of_areas
 
 Rule = Literal["largest", "all"]
 RIGHT = 0.5                    # the overlap from which a box is right
-V2_OVERLAPS = (0.3, 0.5, 0.7)  # the same in MaxBoxAccV2, which takes their mean
+V2_OVERLAPS: tuple[float, ...] = (0.3, 0.5, 0.7)  # the same in MaxBoxAccV2, which takes their mean
 CENTRED_SHARE = 0.5            # of the image's area that the centred box has
 NEIGHBOURS = np.ones((3, 3), dtype=bool)   # diagonal ones too
 

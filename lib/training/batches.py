@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Sample
+from lib.data.images import resized
 from lib.nets.fcn import Fcn
-from lib.nets.pixels import resized
 from lib.training.settings import TrainingSettings
 
 MULTIPLE = 32   # sides of batches
 # the mean colour: zero once the network has normalised it, as "zero-padding" is in the authors' framework
-PAD = (0.485, 0.456, 0.406)
+PAD: tuple[float, ...] = (0.485, 0.456, 0.406)
 
 
 def square(photo: Image.Image, side: int, flip: bool = False) -> Tensor:

@@ -22,7 +22,7 @@ from lib.training.settings import TrainingSettings
 
 SAVE_EVERY = 50   # steps between checkpoints; an epoch's end is always one
 LOSSES = 10       # of an epoch, in the curves
-COLUMNS = ("phase", "epoch", "step", "loss", "val_map")
+COLUMNS: tuple[str, ...] = ("phase", "epoch", "step", "loss", "val_map")
 Rows = list[dict[str, Any]]   # of the curves
 
 

@@ -40,8 +40,8 @@ NET = "efficientnet_lite0"
 STEPS = {"g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam", "rcam_cited"}
 ALIKE = ("dcsm_alpha", "dcsm_scales", "dcsm_top_n", "dcsm_backprop", "iam_sampling")   # notebooks that differ from dcsm_layers, or iam, in rows alone
 IMAGES = {"rcam": 6, "dcsm": 3} | dict.fromkeys(FROM_CSOA, 12) | dict.fromkeys(("iam", "iam_sampling", "iam_transfer"), 4)   # of every other notebook: 2
-SHARES = ("ois", "ods", "ods_mean_f", "mae")   # of 1; other metrics are percentages
-UNBOUNDED = ("gain", "proposals", "memory", "whole_ms", "down_ms")
+SHARES: tuple[str, ...] = ("ois", "ods", "ods_mean_f", "mae")   # of 1; other metrics are percentages
+UNBOUNDED: tuple[str, ...] = ("gain", "proposals", "memory", "whole_ms", "down_ms")
 KEYS = {"notebook", "tier", "n_images", "seeds", "seconds", "device", "results", "comparisons", "timing", "counts", "figures", "deviations", "provenance"}
 CLAIM = {"id", "paper", "statement", "where", "paper_value", "ours", "interval", "verdict", "note"}
 

@@ -262,7 +262,7 @@ def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened:
     block = params.tier[tier].dcsm_maps
     assert opened == [tmp_path / "data" / tier / block.dataset]
     assert (data, run, settings) == (f"data set {block.dataset}", block, params.dcsm_maps)
-    assert [str(folders.weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
     assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
     whole = set(source.stage_code("dcsm_maps"))
     assert {"image_maps", "Traced", "blocks", "fold_normalisation"} <= set(code) < whole

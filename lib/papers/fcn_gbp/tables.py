@@ -33,7 +33,7 @@ from lib.report.paper import Paper
 
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
-METHODS = ("fcn_gbp", "zof_gbp", "fcn_mcg")
+METHODS: tuple[str, ...] = ("fcn_gbp", "zof_gbp", "fcn_mcg")
 FOUND = 0.5   # overlap from which a proposal has found an object
 
 # differences that the claims rest on
