@@ -17,7 +17,7 @@ from lib.params import load_params, tier_of
 
 USUAL_BATCH = 4   # photographs
 HEAT_SHARE = 0.55   # of an overlay: so much is the heat map, the rest the photograph
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+IMAGES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
 def segment(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from lib.papers.found import Found, Request
 from lib.report.figures import heat, photograph, picture_grid
 from lib.report.provenance import device_used
 
-METHODS = ("rcam", "rcam_box", "dcsm", "csoa", "prm", "iam")
+METHODS: tuple[str, ...] = ("rcam", "rcam_box", "dcsm", "csoa", "prm", "iam")
 
 
 @dataclass(frozen=True)

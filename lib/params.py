@@ -15,9 +15,9 @@ from lib.base.strict import bounded, build
 from lib.metrics.bootstrap import Chance
 from lib.papers import PAPERS
 
-TIERS = ("smoke", "collage", "mirror", "paper")
+TIERS: tuple[str, ...] = ("smoke", "collage", "mirror", "paper")
 COMPOSED = ("collage", "collage_single")   # data sets that are made, not converted
-MIRRORED = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
+MIRRORED: tuple[str, ...] = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagenet_sample")
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED, "mirror": MIRRORED}   # paper: any official data set
 COMPOSED_OPTIONS: dict[str, type] = {"train": int, "val": int, "test": int}
 MOST_IMAGES = 100_000
@@ -88,7 +88,7 @@ def load_params(path: Path = ROOT / "params.yaml") -> Params:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise Problem(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
-    params = build(Params, _completed(raw), "")
+    params = build(Params, completed(raw), "")
     _check_tier_names(params)
     for own in SETTINGS.values():
         own.check(params)
@@ -106,19 +106,19 @@ def tier_of(params: Params, name: str) -> Tier:
     return params.tier[name]
 
 
-def _completed(raw: Any) -> Any:
+def completed(raw: Any) -> Any:
     """The blocks with what they leave to their tier, and trainings with what they leave to the usual one.
 
     What is no mapping is left for `build` to name.
     """
     if not isinstance(raw, dict):
         return raw
-    completed = {key: copy.deepcopy(value) for key, value in raw.items() if key not in USUAL}
-    tiers = completed.get("tier")
+    filled = {key: copy.deepcopy(value) for key, value in raw.items() if key not in USUAL}
+    tiers = filled.get("tier")
     for tier in tiers.values() if isinstance(tiers, dict) else ():
         if isinstance(tier, dict):
             _complete_tier(tier, raw)
-    return completed
+    return filled
 
 
 def _complete_tier(tier: dict[str, Any], raw: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from lib.__main__ import main
 from lib.data.writer import writing
 from lib.methods import segments
 
-SHAPES = ("bar", "cross", "disc")
+SHAPES: tuple[str, ...] = ("bar", "cross", "disc")
 TRAINED = Path("smoke/dcsm_train/efficientnet_lite0/weights.safetensors")   # below build/
 
 
@@ -39,7 +39,7 @@ def test_segment_writes_maps_in_the_photographs_size_and_resumes(tmp_path: Path)
     Image.effect_mandelbrot((70, 50), (-2, -1, 1, 1), 50).save(photos / "grey.png")
     Image.new("CMYK", (40, 80), (10, 200, 30, 0)).save(photos / "print.jpg")
     assert main(["segment", "rcam", str(photos), "--out", str(out)]) == 0
-    kinds = ("heat.png", "mask.png", "overlay.jpg")
+    kinds: tuple[str, ...] = ("heat.png", "mask.png", "overlay.jpg")
     expected = [f"{name}_{kind}" for name, kind in product(("grey", "print"), kinds)]
     assert sorted(path.name for path in out.iterdir()) == expected
     heat, mask = (np.asarray(Image.open(out / f"grey_{kind}.png")) for kind in ("heat", "mask"))

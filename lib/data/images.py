@@ -101,9 +101,14 @@ def shrunk(photo: Image.Image, side: int) -> Image.Image:
     return small
 
 
-def square_tensor(photo: Image.Image, side: int) -> "Tensor":
-    """RGB `(3, side, side)` uint8 of a photograph that is squeezed to a square by bilinear interpolation."""
+def resized(photo: Image.Image, size: tuple[int, int]) -> "Tensor":
+    """RGB `(3, H, W)` uint8 of a photograph that is brought to (width, height) by bilinear interpolation."""
     import torch
 
-    pixels = np.array(photo.resize((side, side), Image.Resampling.BILINEAR))
+    pixels = np.array(photo.resize(size, Image.Resampling.BILINEAR))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def square_tensor(photo: Image.Image, side: int) -> "Tensor":
+    """RGB `(3, side, side)` uint8 of a photograph that is squeezed to a square by bilinear interpolation."""
+    return resized(photo, (side, side))

@@ -42,7 +42,7 @@ class Traced:
     """A forward pass whose graph leads down by eq. 1."""
     image: Tensor    # (B, 3, H, W)
     scores: Tensor   # (B, K, h, w)
-    seen: Mapping[str, Tensor] = field(default_factory=dict)   # outputs of the layers that were asked for
+    layers: Mapping[str, Tensor] = field(default_factory=dict)   # outputs of the modules that were asked for
 
     def down(self, seeds: Tensor) -> Tensor:
         """Probabilities at the score maps, `(S, B, K, h, w)` -> at the image, `(S, B, 3, H, W)`."""

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
+import numpy as np
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -15,14 +16,20 @@ from lib.data.dataset import (
 from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.fmeasure import Curve, Curves, curve
 
+HeatMaps = Callable[[Sequence[Sample]], Mapping[str, Tensor]]   # a batch -> rows of maps (B, 1, h, w) in 0..1
+
 
 @dataclass
 class Scored:
-    """Curves of every row over the images that were scored, in order; `dropped` images have no foreground in their truth."""
+    """Curves of every row over the images that were scored, in order.
+
+    dropped   images that have no foreground in their truth
+    seconds   spent on maps, without decoding and scoring
+    """
     curves: dict[str, list[Curve]] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     dropped: int = 0
-    seconds: float = 0.0   # spent on maps, without decoding and scoring
+    seconds: float = 0.0
 
     def add(self, maps: Mapping[str, Tensor], samples: Sequence[Sample]) -> None:
         """Score a batch of maps `(B, 1, h, w)` against its samples, each at the size of its truth."""
@@ -33,7 +40,7 @@ class Scored:
                 continue
             self.ids.append(sample.id)
             for row, values in maps.items():
-                heat = interpolate(values[i:i + 1].float(), truth.shape, mode="bilinear", align_corners=False)[0, 0].numpy()
+                heat = _enlarged(values[i:i + 1], truth.shape)
                 self.curves.setdefault(row, []).append(curve(heat, truth, valid))
 
     def scores(self, chance: Chance) -> dict[str, Scores]:
@@ -51,15 +58,21 @@ class Scored:
 
 def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:
     """Consecutive batches with a progress bar."""
-    yield from progress([samples[i:i + size] for i in range(0, len(samples), size)], label)
+    parts = [samples[i:i + size] for i in range(0, len(samples), size)]
+    yield from progress(parts, label)
 
 
-def score(samples: Sequence[Sample], batch: int, maps: Callable[[Sequence[Sample]], Mapping[str, Tensor]], label: str) -> Scored:
-    """Run a method over samples: `maps` turns a batch of samples into named maps `(B, 1, h, w)` in 0..1."""
+def score(samples: Sequence[Sample], batch: int, maps: HeatMaps, label: str) -> Scored:
+    """Run a method, which turns a batch of samples into heat maps, over all samples, and score them."""
     scored = Scored()
     for part in batches(samples, batch, label):
         start = perf_counter()
-        found = maps(part)
+        rows = maps(part)
         scored.seconds += perf_counter() - start
-        scored.add(found, part)
+        scored.add(rows, part)
     return scored
+
+
+def _enlarged(heat: Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """A map `(1, 1, h, w)` at the size of its truth, `(H, W)`."""
+    return interpolate(heat.float(), shape, mode="bilinear", align_corners=False)[0, 0].numpy()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lib.nets.network import Network
 
 Builder = Callable[..., "Network"]
-COMMON = ("output_stride", "mirror", "pretrained")
+COMMON: tuple[str, ...] = ("output_stride", "mirror", "pretrained")
 
 
 def _efficientnet() -> Builder:

@@ -15,7 +15,7 @@ from lib.nets.weights import fill, imagenet_classes, load_safetensors, load_stat
 
 FILE = "weights/googlenet_bvlc.fp16.safetensors"
 SHA256 = "79c2f7908af8b5c913fafc71e09402cdc4ccf6df09f279c4a7351007a7608930"
-MEAN_BGR = (104.0, 117.0, 123.0)
+MEAN_BGR: tuple[float, ...] = (104.0, 117.0, 123.0)
 STAGES = stages_of("conv1_7x7_s2", "conv2_3x3", "inception_3b", "inception_4e")
 
 # maps of c1x1, c3x3_reduce, c3x3, c5x5_reduce, c5x5, pool_proj

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lib.base.files import sha256 as hash_of
 from lib.base.problem import Problem
 
-if TYPE_CHECKING:   # torch is imported where it is used: importers ask this module where the mirror lies
+if TYPE_CHECKING:   # torch is imported where it is used: this module is light
     from torch import Tensor, nn
 
 

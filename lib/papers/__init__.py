@@ -1,3 +1,3 @@
 """The papers, one folder each, in the order in which pages show them; shared code knows this list alone."""
 
-PAPERS = ("rcam", "dcsm", "fcn_gbp", "csoa", "iam")
+PAPERS: tuple[str, ...] = ("rcam", "dcsm", "fcn_gbp", "csoa", "iam")

@@ -13,7 +13,7 @@ import yaml
 
 from lib.base.paths import ROOT
 from lib.base.problem import Problem, nearest
-from lib.params import load_params
+from lib.params import completed, load_params
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_at, files_here
 from lib.pipeline.lock import Entry, Stage, md5_of, read_lock, stages_of, upstream
@@ -69,6 +69,11 @@ class Project:
     def params(self) -> dict[str, Any]:
         """Today's parameters, as they stand in the file."""
         return yaml.load((self.root / "params.yaml").read_bytes(), yaml.CSafeLoader)
+
+    @cached_property
+    def completed(self) -> dict[str, Any]:
+        """Today's parameters with what blocks leave out, as results record them."""
+        return completed(self.params)
 
     @cached_property
     def lock(self) -> dict[str, Entry]:
@@ -178,7 +183,7 @@ class Project:
         """Parameters that a notebook recorded, by their names in params.yaml, and today's values."""
         names = {"tier": f"tier.{tier}.{name}"}
         pairs = {names.get(key, key): value for key, value in noted.items()}
-        today = {key: _value(self.params, key) for key in pairs}
+        today = {key: _value(self.completed, key) for key in pairs}
         return {key: (value, today[key]) for key, value in pairs.items() if _alike(value, today[key])}
 
 

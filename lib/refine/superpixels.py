@@ -1,32 +1,40 @@
-"""Superpixels (SLIC): finding them, averaging feature maps over each, painting a value per superpixel back."""
+"""Superpixels (SLIC): finding them, averaging feature maps over each, painting a value of each back."""
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-COMPACTNESS = 20.0   # SLIC's balance of nearness against likeness of colour (Lab); at 10 a third are lost as too small
+# SLIC's balance of nearness against likeness of colour (Lab); at 10 a third are lost as too small
+COMPACTNESS = 20.0
 
 
 def slic(photo: Image.Image, count: int) -> np.ndarray:
     """About `count` connected superpixels of a photograph: labels `(H, W)` from 0 without gaps."""
     from skimage.segmentation import slic as simple_linear_iterative_clustering
 
-    found = simple_linear_iterative_clustering(np.asarray(photo.convert("RGB")), n_segments=count, compactness=COMPACTNESS, start_label=0)
-    return np.unique(found, return_inverse=True)[1].reshape(found.shape)
+    pixels = np.asarray(photo.convert("RGB"))
+    labels = simple_linear_iterative_clustering(
+        pixels, n_segments=count, compactness=COMPACTNESS, start_label=0)
+    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
 
 
 def pool(maps: Tensor, labels: np.ndarray) -> Tensor:
-    """Mean of maps `(D, h, w)`, enlarged bilinearly to the labels' size `(H, W)`, over each of R superpixels: `(R, D)`.
+    """Mean of maps `(D, h, w)`, enlarged to the labels' size `(H, W)`, over each of R superpixels: `(R, D)`.
 
-    Both steps are linear in the maps: their product, a sparse matrix `(R, h * w)`, is formed once for all channels, and no
-    map is ever enlarged."""
+    They are enlarged bilinearly. Both steps are linear in the maps: their product, a sparse matrix `(R, h *
+    w)`, is formed once for all channels, and no map is ever enlarged.
+    """
     regions = torch.from_numpy(labels.ravel()).to(maps.device)
     count = int(regions.max()) + 1
     area = torch.bincount(regions, minlength=count)
     cell, weight = _corners(labels.shape, maps.shape[1:])
-    cell, weight = cell.to(maps.device), weight.to(maps.device, maps.dtype) / area[regions]
+    cell = cell.to(maps.device)
+    weight = weight.to(maps.device, maps.dtype) / area[regions]
+    place = torch.stack([regions.expand_as(cell), cell]).flatten(1)
     size = (count, maps.shape[1] * maps.shape[2])
-    mean = torch.sparse_coo_tensor(torch.stack([regions.expand_as(cell), cell]).flatten(1), weight.flatten(), size, check_invariants=False)
+    mean = torch.sparse_coo_tensor(place, weight.flatten(), size, check_invariants=False)
     return torch.sparse.mm(mean.coalesce(), maps.flatten(1).T)
 
 
@@ -35,17 +43,40 @@ def paint(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.T)[:, labels]
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """Along one axis: the lower and the upper cell of each pixel, and how much the upper one weighs."""
+    lower: Tensor
+    upper: Tensor
+    share: Tensor
+
+    def weighted(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The lower cells with their weights, the upper cells with theirs."""
+        return (self.lower, 1 - self.share), (self.upper, self.share)
+
+
 def _corners(large: tuple[int, int], small: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Bilinear interpolation: for every pixel of the large grid its four cells of the small one and their weights, `(4, H * W)`."""
-    (y0, y1, fy), (x0, x1, fx) = (_neighbours(n, m) for n, m in zip(large, small))
-    pairs = [(y, v, x, u) for y, v in ((y0, 1 - fy), (y1, fy)) for x, u in ((x0, 1 - fx), (x1, fx))]
-    cells = [y[:, None] * small[1] + x[None] for y, _, x, _ in pairs]
-    weights = [v[:, None] * u[None] for _, v, _, u in pairs]
+    """Bilinear interpolation: four cells of the small grid for every pixel of the large one, with weights.
+
+    Both are `(4, H * W)`.
+    """
+    rows = _neighbours(large[0], small[0])
+    columns = _neighbours(large[1], small[1])
+    cells = []
+    weights = []
+    for y, y_weight in rows.weighted():
+        for x, x_weight in columns.weighted():
+            cells.append(y[:, None] * small[1] + x[None])
+            weights.append(y_weight[:, None] * x_weight[None])
     return torch.stack(cells).flatten(1), torch.stack(weights).flatten(1)
 
 
-def _neighbours(large: int, small: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Along one axis: the lower and the upper cell of each pixel, and the upper one's weight (pixels are areas, edges repeat)."""
-    position = ((torch.arange(large, dtype=torch.float64) + 0.5) * small / large - 0.5).clamp(0, small - 1)
+def _neighbours(large: int, small: int) -> Neighbours:
+    """The cells of the small axis on both sides of each pixel of the large one.
+
+    Pixels are areas, edges repeat.
+    """
+    centres = (torch.arange(large, dtype=torch.float64) + 0.5) * small / large - 0.5
+    position = centres.clamp(0, small - 1)
     lower = position.floor().long()
-    return lower, (lower + 1).clamp(max=small - 1), position - lower
+    return Neighbours(lower, (lower + 1).clamp(max=small - 1), position - lower)

@@ -1,4 +1,4 @@
-"""What a training in progress needs to go on, in one file; whole or not there."""
+"""Where trained networks lie, and what a training in progress needs to resume: whole files or none."""
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,24 @@ from lib.base.problem import Problem
 
 @dataclass(frozen=True)
 class TrainedFile:
-    """Where a trained network is to lie, and the fingerprint of all that it follows from: settings, seed, data and code."""
+    """Where a trained network is to lie, and the fingerprint of all that it follows from.
+
+    That is settings, seed, data and code.
+    """
     weights: Path
     curves: Path
     fingerprint: str
 
     @property
     def checkpoint(self) -> Path:
-        """What a training in progress needs to go on."""
+        """The file from which a training in progress resumes."""
         return self.weights.with_name("checkpoint.pt")
 
     def is_finished(self, read_header: Callable[[Path], Mapping[str, Any]]) -> bool:
-        """Whether it is there; weights that are missing, damaged or of another fingerprint are to be trained (again)."""
+        """Whether it is there.
+
+        Weights that are missing, damaged or of another fingerprint are to be trained (again).
+        """
         if not self.curves.is_file():
             return False
         try:
@@ -34,28 +40,56 @@ class TrainedFile:
         except Problem:
             return False
 
-    def finish(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], save: Callable[[], None]) -> None:
-        """Write the curves, let `save` write the weights, and drop the checkpoint, which nobody needs any more."""
+    def finish(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str],
+               save: Callable[[], None]) -> None:
+        """Write the curves, let `save` write the weights, and drop the checkpoint.
+
+        Nobody needs it any more.
+        """
         with whole_file(self.curves) as part:
             part.write_text(as_csv(rows, columns), encoding="utf-8")
         save()
         self.checkpoint.unlink(missing_ok=True)
 
 
-def save_checkpoint(path: Path, fingerprint: str, module: nn.Module, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Weights, optimiser and where the training is."""
+@dataclass(frozen=True)
+class TrainingFolders:
+    """Where the networks of a stage go: weights in a folder for each, curves in a file for each."""
+    weights: Path
+    curves: Path
+
+    def file(self, name: str, fingerprint: str) -> TrainedFile:
+        """The place of one network."""
+        weights = self.weights / name / "weights.safetensors"
+        return TrainedFile(weights, self.curves / f"{name}.csv", fingerprint)
+
+
+def save_checkpoint(path: Path, fingerprint: str, module: nn.Module, optimiser: torch.optim.Optimizer,
+                    state: dict[str, Any]) -> None:
+    """Write weights, optimiser and where the training is."""
+    checkpoint = {
+        "fingerprint": fingerprint,
+        "weights": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "state": state,
+    }
     with whole_file(path) as part:
-        torch.save({"fingerprint": fingerprint, "weights": module.state_dict(), "optimiser": optimiser.state_dict(), "state": state}, part)
+        torch.save(checkpoint, part)
 
 
-def load_checkpoint(path: Path, fingerprint: str, module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """(state, the optimiser's) with the weights put into the module; None where there is none of the same settings, data and code."""
+def load_checkpoint(path: Path, fingerprint: str,
+                    module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The training's state and the optimiser's, with the weights put into the module.
+
+    None where there is no checkpoint of the same settings, data and code.
+    """
     if not path.is_file():
         return None
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
     except Exception:   # bytes that are no checkpoint can fail anywhere in the unpickling
-        raise Problem(f"{path}: a checkpoint that cannot be read; delete it, and the training starts anew.") from None
+        raise Problem(f"{path}: a checkpoint that cannot be read; "
+                      "delete it, and the training starts anew.") from None
     if saved["fingerprint"] != fingerprint:
         return None
     module.load_state_dict(saved["weights"])
@@ -63,6 +97,7 @@ def load_checkpoint(path: Path, fingerprint: str, module: nn.Module) -> tuple[di
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as a table that DVC draws."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

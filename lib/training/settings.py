@@ -9,14 +9,18 @@ from lib.base.strict import bounded
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """DCSM, sections 3.2 and 4.2: the head alone first, then the trunk too, or what lies above the module `frozen`.
+    """How one network is trained (DCSM, sections 3.2 and 4.2).
 
-    side        the longest side of an image, padded to a square; scaled by a ratio drawn from `ratios` for every mini-batch
+    The head is trained alone first, then the trunk too, or what lies above the module `frozen`.
+
+    side        the longest side of an image, padded to a square; scaled by a ratio drawn from `ratios` for
+                every mini-batch
     width       0: one 1x1 convolution on the trunk; else VGG's fc6, fc7 and fc8 as convolutions of that width
     frozen      module of the trunk up to which nothing is trained (null: everything is, in the second phase)
     start       the last layer's bias: zero, or the classes' frequencies in the training images (priors)
-    views       0: photographs go through the whole network; else the frozen part sees each image so many times only (ratios spread
-                evenly, every other one flipped), and training goes on from its cached outputs; needs `frozen`
+    views       0: photographs go through the whole network; else the frozen part sees each image so many
+                times only (ratios spread evenly, every other one flipped), and training goes on from its
+                cached outputs; needs `frozen`
     """
     side: int = bounded(64, 2048)
     ratios: tuple[float, ...] = bounded(0.1, 4)
@@ -36,7 +40,8 @@ class TrainingSettings:
     def check(self, where: str) -> None:
         """Refuse settings that contradict each other; `where` is their place in params.yaml."""
         if len(self.ratios) != 2 or self.ratios[0] > self.ratios[1]:
-            raise Problem(f"{where}.ratios: {list(self.ratios)} must be a pair, the lowest and the highest ratio.")
+            raise Problem(f"{where}.ratios: {list(self.ratios)} must be a pair, "
+                          "the lowest and the highest ratio.")
         if self.views and self.frozen is None:
             raise Problem(f"{where}.views: only what a frozen part has seen can be cached; "
                           'name its last module as "frozen", or set views to 0.')

@@ -8,7 +8,7 @@ RULES: tuple[Rule, ...] = ("largest", "all")
 
 
 def drawn(*rows: str) -> np.ndarray:
-    return np.array([[c == "#" for c in row] for row in rows])
+    return np.array([list(row) for row in rows]) == "#"
 
 
 def box(*corners: int) -> np.ndarray:
@@ -16,10 +16,14 @@ def box(*corners: int) -> np.ndarray:
 
 
 def random_boxes(seed: int, number: int, size: tuple[int, int] = (24, 18)) -> np.ndarray:
-    """Of at least one pixel, inside an image of `size` (width, height)."""
+    """Boxes of at least one pixel, inside an image of `size` (width, height)."""
     rng = np.random.default_rng(seed)
-    corners = [sorted(rng.choice(side + 1, 2, replace=False)) for _ in range(number) for side in size]
-    return np.array([(x[0], y[0], x[1], y[1]) for x, y in zip(corners[::2], corners[1::2])])
+    boxes = []
+    for _ in range(number):
+        xmin, xmax = sorted(rng.choice(size[0] + 1, 2, replace=False))
+        ymin, ymax = sorted(rng.choice(size[1] + 1, 2, replace=False))
+        boxes.append((xmin, ymin, xmax, ymax))
+    return np.array(boxes)
 
 
 def pixels(corners: np.ndarray) -> Pixels:
@@ -29,19 +33,21 @@ def pixels(corners: np.ndarray) -> Pixels:
 def flooded(mask: np.ndarray) -> list[Pixels]:
     """The 8-connected components, by filling from each pixel in scan order."""
     free = {(int(x), int(y)): None for y, x in np.argwhere(mask)}
-    found = []
+    components = []
     while free:
-        waiting, component = [next(iter(free))], set()
+        waiting = [next(iter(free))]
+        component = set()
         while waiting:
             x, y = waiting.pop()
             if (x, y) in free:
                 del free[x, y]
                 component.add((x, y))
                 waiting += [(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-        found.append(component)
-    return found
+        components.append(component)
+    return components
 
 
 def around(component: Pixels) -> list[int]:
-    xs, ys = zip(*component)
+    xs = [x for x, _ in component]
+    ys = [y for _, y in component]
     return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]

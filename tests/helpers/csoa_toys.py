@@ -21,7 +21,7 @@ from lib.papers.csoa.runs import Job
 from lib.papers.csoa.settings import CsoaSettings, CsoaTraining
 from lib.papers.csoa.training import TrainingTask, train
 
-CLASSES = ("disc", "bar", "rare")
+CLASSES: tuple[str, ...] = ("disc", "bar", "rare")
 SETTINGS = CsoaSettings(alpha=0.5, rise="linear", inner="mean", detach=True, scaling="minmax",
                         gamma=0.5, delta=1.0, weight=0.3)
 TRAINING = CsoaTraining(side=32, output_stride=8, width=6, frozen=0, depthwise=True, embedded_side=32,

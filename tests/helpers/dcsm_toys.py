@@ -19,7 +19,7 @@ from lib.papers.dcsm.settings import DcsmSettings, MapsImages, MapsRun, MapsSett
 from lib.refine.settings import CrfSettings
 
 SIDE = 64   # what the papers' 500 pixels are here: scales 250, 500, 750 are 32, 64, 96
-CLASSES = ("ant", "bee", "cow", "dog")
+CLASSES: tuple[str, ...] = ("ant", "bee", "cow", "dog")
 CRF = CrfSettings(theta_alpha=20, theta_beta=10, theta_gamma=3, bilateral=1, spatial=1, iterations=3)
 CRF_PAPER = CrfSettings(theta_alpha=10, theta_beta=20, theta_gamma=2, bilateral=2, spatial=1, iterations=2)
 SETTINGS = DcsmSettings(scales=(250, 500), blocks=("block2", "block3"), candidates=3, reading="paper",

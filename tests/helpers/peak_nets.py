@@ -29,7 +29,7 @@ class Concat(nn.Module):
 
 class Padding(nn.Conv2d):
     """Pads on one side only, before it convolves."""
-    sides = (0, 1, 2, 1)
+    sides: tuple[int, ...] = (0, 1, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, self.sides)

@@ -48,7 +48,10 @@ def photograph(labels: tuple[str, ...], seed: int) -> Image.Image:
 
 
 def trunk(name: str = "toy") -> Network:
-    """A plain sequence at stride 8 with a batch normalisation on either side of "relu1", where it may be frozen."""
+    """A plain sequence at stride 8.
+
+    There is a batch normalisation on either side of "relu1", where it may be frozen.
+    """
     body = nn.Sequential()
     with torch.random.fork_rng():   # as pretrained weights: whatever else is random stays as it is
         torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""What the tests of lib/maps share."""
+"""Fixtures of the tests of lib/maps."""
 from collections.abc import Iterator
 
 import pytest

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("double")
 
 
 def plain_networks() -> dict[str, list[Stage]]:
-    a, b, c = conv(3, 4, gain=2), conv(4, 4, gain=2), conv(4, 4, gain=2)
+    a = conv(3, 4, gain=2)
+    b = conv(4, 4, gain=2)
+    c = conv(4, 4, gain=2)
     d = conv(4, 5, size=1)
     wide = conv(3, 4, gain=12)   # beyond 6 in places
     return {

@@ -3,13 +3,14 @@ import numpy as np
 import pytest
 
 from lib.base.problem import Problem
-from lib.metrics.bootstrap import draws
+from lib.metrics.bootstrap import Chance
 from lib.metrics.miou import Confusions, confusion, mean_of_known
 
 ALIKE = np.ones((1, 1))
 
 
-def case(seed: int, classes: int = 5, size: tuple[int, int] = (11, 13), void: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+def case(seed: int, classes: int = 5, size: tuple[int, int] = (11, 13),
+         void: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
     """Truth with void and a prediction that is right on about half the pixels."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes, size).astype(np.uint8)
@@ -38,7 +39,7 @@ def test_confusion_by_hand() -> None:
 def test_confusion_as_counted_pixel_by_pixel() -> None:
     truth, predicted = case(1, classes=21)
     expected = np.zeros((21, 21), dtype=int)
-    for t, p in zip(truth.ravel(), predicted.ravel()):
+    for t, p in zip(truth.ravel(), predicted.ravel(), strict=True):
         if t != 255:
             expected[t, p] += 1
     for kind in (np.uint8, np.int64, np.uint64):   # 20 * 21 does not fit in uint8
@@ -68,8 +69,12 @@ def test_perfect_and_disjoint() -> None:
 
 
 def test_an_empty_prediction_is_all_background() -> None:
-    """Class 1 is missed, class 2 neither there nor predicted; the background is right on three of four pixels."""
-    assert alone([[0, 0], [0, 1]], [[0, 0], [0, 0]], 3) == (pytest.approx([75, 0, np.nan], nan_ok=True), pytest.approx(37.5))
+    """Class 1 is missed, class 2 neither there nor predicted.
+
+    The background is right on three of four pixels.
+    """
+    iou, miou = alone([[0, 0], [0, 1]], [[0, 0], [0, 0]], 3)
+    assert iou == pytest.approx([75, 0, np.nan], nan_ok=True) and miou == pytest.approx(37.5)
 
 
 def test_a_class_that_is_only_predicted_counts() -> None:
@@ -98,14 +103,17 @@ def test_one_class() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_as_torchmetrics(seed: int) -> None:
     torch = pytest.importorskip("torch")
-    jaccard = pytest.importorskip("torchmetrics.classification", reason="torchmetrics is not installed").MulticlassJaccardIndex
+    reason = "torchmetrics is not installed"
+    classification = pytest.importorskip("torchmetrics.classification", reason=reason)
     pairs = [case(10 * seed + i, classes=6, void=0.3 * i) for i in range(3)]
-    found = Confusions.of([confusion(*pair, 7) for pair in pairs])   # class 6 is nowhere: their mean leaves it out too
+    # class 6 is nowhere: their mean leaves it out too
+    found = Confusions.of([confusion(*pair, 7) for pair in pairs])
     weights = np.full((1, 3), 1 / 3)
     for average in ("none", "macro"):
-        theirs = jaccard(num_classes=7, ignore_index=255, average=average)
-        for truth, predicted in pairs:
-            theirs.update(torch.from_numpy(predicted.astype(np.int64)), torch.from_numpy(truth.astype(np.int64)))
+        theirs = classification.MulticlassJaccardIndex(num_classes=7, ignore_index=255, average=average)
+        for pair in pairs:
+            truth, predicted = (torch.from_numpy(labels.astype(np.int64)) for labels in pair)
+            theirs.update(predicted, truth)
         expected = 100 * theirs.compute().numpy()
         if average == "none":
             np.testing.assert_allclose(found.iou(weights)[0, :6], expected[:6], rtol=1e-5)
@@ -126,8 +134,9 @@ def test_a_draw_is_the_images_it_repeats() -> None:
     rare[:, :5, :5] = found.counts
     rare[3, 5, 5] = 7
     found = Confusions(rare)
-    weights = draws(4, 30, seed=5)
-    for row, score, iou in zip(weights, found.scores(weights)["miou"], found.iou(weights)):
+    weights = Chance(30, 0.95, seed=5).draws(4)
+    scores = found.scores(weights)["miou"]
+    for row, score, iou in zip(weights, scores, found.iou(weights), strict=True):
         repeated = np.repeat(rare, (row * 4).round().astype(int), axis=0).sum(0)
         union = repeated.sum(0) + repeated.sum(1) - np.diag(repeated)
         expected = [100 * repeated[k, k] / union[k] if union[k] else np.nan for k in range(6)]
@@ -149,12 +158,14 @@ def test_only_some_classes() -> None:
 
 
 def test_mean_of_known() -> None:
-    assert mean_of_known(np.array([[1, np.nan, 3], [np.nan] * 3, [4, 5, 6]])).tolist() == pytest.approx([2, np.nan, 5], nan_ok=True)
+    values = np.array([[1, np.nan, 3], [np.nan] * 3, [4, 5, 6]])
+    assert mean_of_known(values).tolist() == pytest.approx([2, np.nan, 5], nan_ok=True)
 
 
 @pytest.mark.parametrize("predicted, words", [
     (np.zeros((3, 2), int), "The prediction is 2 x 3 pixels and its truth 3 x 2;"),
-    (np.full((2, 3), 255), "The prediction holds the label 255, but 4 classes are numbered 0 to 3, and only the truth may be void"),
+    (np.full((2, 3), 255),
+     "The prediction holds the label 255, but 4 classes are numbered 0 to 3, and only the truth may be void"),
     (np.full((2, 3), 4), "The prediction holds the label 4, but 4 classes are numbered 0 to 3;"),
     (np.full((2, 3), -1), "The prediction holds the label -1,"),
     (np.full((2, 3), 0.5), "The prediction holds float64 values"),

@@ -1,4 +1,4 @@
-"""What the tests of lib/nets share."""
+"""Fixtures of the tests of lib/nets."""
 from pathlib import Path
 
 import pytest

@@ -14,7 +14,7 @@ from lib.nets.fcn import imagenet_fcn
 from lib.nets.network import Network
 from lib.training.batches import square
 
-CLASSES = ("ant", "bee", "cow", "dog")
+CLASSES: tuple[str, ...] = ("ant", "bee", "cow", "dog")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every network promises.
+"""Promises of every network.
 
 Strides, recorded activations, freed hooks, the classifier, and refusals in one sentence.
 """

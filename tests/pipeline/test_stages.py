@@ -203,12 +203,12 @@ def test_training_writes_what_the_pipeline_expects(tier: str, params: Params, op
     train = imitation("lib.training.networks", "train_networks", calls)
     monkeypatch.setattr("lib.training.networks.train_networks", train)
     dcsm.dcsm_train(params, tier, code_of)
-    (data, networks, seed, weights, curves, code), = calls
+    (data, networks, seed, folders, code), = calls
     block = params.tier[tier].dcsm_train
     assert opened == [tmp_path / "data" / tier / block.dataset]
     assert (data, networks, seed) == (f"data set {block.dataset}", block.networks, params.seed)
-    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
-    assert [str(curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
+    assert [str(folders.weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(folders.curves.relative_to(tmp_path))] == listed("dcsm_train", tier, "plots")
     # Networks are trained anew when these change.
     assert {"train", "load_network", "fully_convolutional"} <= set(code)
     assert set(code) <= set(source.stage_code("dcsm_train"))

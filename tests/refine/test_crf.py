@@ -7,13 +7,17 @@ import pytest
 from lib.refine.crf import LEAST, crf_of, dense_crf, refine_foreground
 from lib.refine.settings import CrfSettings
 
-# The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it happens to be close).
+# The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it
+# happens to be close).
 TOLERANCE = 0.02
 USUAL = CrfSettings(theta_alpha=5, theta_beta=20, theta_gamma=2, bilateral=1, spatial=1, iterations=5)
 
 
 def exact(image: np.ndarray, probability: np.ndarray, s: CrfSettings) -> np.ndarray:
-    """Krähenbühl & Koltun, algorithm 1: Potts, Gaussian kernels divided by the square roots of both pixels' sums."""
+    """Krähenbühl & Koltun, algorithm 1.
+
+    Potts, Gaussian kernels divided by the square roots of both pixels' sums.
+    """
     classes, height, width = probability.shape
     pixels = [(y, x) for y in range(height) for x in range(width)]
     bilateral, spatial = np.zeros((2, len(pixels), len(pixels)))
@@ -37,7 +41,8 @@ def exact(image: np.ndarray, probability: np.ndarray, s: CrfSettings) -> np.ndar
 def halves(seed: int) -> np.ndarray:
     """8 x 9 pixels, dark on the left and light on the right, a little noise."""
     rng = np.random.default_rng(seed)
-    return (np.where(np.arange(9)[None, :, None] < 4, 60, 180) + rng.normal(0, 4, (8, 9, 3))).astype(np.uint8)
+    ground = np.where(np.arange(9)[None, :, None] < 4, 60, 180)
+    return (ground + rng.normal(0, 4, (8, 9, 3))).astype(np.uint8)
 
 
 def speckle(seed: int) -> np.ndarray:
@@ -47,32 +52,47 @@ def speckle(seed: int) -> np.ndarray:
 def foreground(seed: int) -> np.ndarray:
     """Higher on the right, noisy."""
     rng = np.random.default_rng(seed + 100)
-    return np.clip(np.linspace(0.2, 0.8, 9)[None] + rng.uniform(-0.3, 0.3, (8, 9)), 0.01, 0.99).astype(np.float32)
+    values = np.linspace(0.2, 0.8, 9)[None] + rng.uniform(-0.3, 0.3, (8, 9))
+    return np.clip(values, 0.01, 0.99).astype(np.float32)
 
 
 # strong weights are left out: there the mean field runs to 0 or 1, and any approximation error decides which
-CASES = {"both": (halves, USUAL), "cited widths": (speckle, CrfSettings(160, 3, 3, 1, 0.5, 5)),
-         "bilateral": (halves, replace(USUAL, bilateral=1.5, spatial=0)), "spatial": (speckle, replace(USUAL, bilateral=0)),
-         "one iteration": (halves, replace(USUAL, iterations=1))}
+CASES = {
+    "both": (halves, USUAL),
+    "cited widths": (speckle, CrfSettings(160, 3, 3, 1, 0.5, 5)),
+    "bilateral": (halves, replace(USUAL, bilateral=1.5, spatial=0)),
+    "spatial": (speckle, replace(USUAL, bilateral=0)),
+    "one iteration": (halves, replace(USUAL, iterations=1)),
+}
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("case", CASES)
 def test_as_the_exact_mean_field(case: str, seed: int) -> None:
-    image, settings = CASES[case][0](seed), CASES[case][1]
+    draw, settings = CASES[case]
+    image = draw(seed)
     given = foreground(seed)
-    ours, true = refine_foreground(image, given, settings), exact(image, np.stack([1 - given, given]), settings)[1]
+    ours = refine_foreground(image, given, settings)
+    true = exact(image, np.stack([1 - given, given]), settings)[1]
     assert ours.shape == (8, 9) and ours.dtype == np.float32
     assert np.abs(ours - true).max() < TOLERANCE
     assert np.abs(given - true).max() > 5 * TOLERANCE   # the CRF did something
 
 
-@pytest.mark.parametrize("change", [{"theta_alpha": 1.0}, {"theta_beta": 200.0}, {"theta_gamma": 0.5}, {"bilateral": 2.0}, {"spatial": 2.0},
-                                    {"iterations": 1}])
+@pytest.mark.parametrize("change", [
+    {"theta_alpha": 1.0},
+    {"theta_beta": 200.0},
+    {"theta_gamma": 0.5},
+    {"bilateral": 2.0},
+    {"spatial": 2.0},
+    {"iterations": 1},
+])
 def test_every_setting_matters(change: dict[str, float]) -> None:
-    """Each setting moves the marginals by more than the tolerance above, so that none can be lost or swapped unseen."""
+    """Each moves the marginals by more than the tolerance above: none can be lost or swapped unseen."""
     image, given = halves(0), foreground(0)
-    assert np.abs(refine_foreground(image, given, USUAL) - refine_foreground(image, given, replace(USUAL, **change))).max() > TOLERANCE
+    usual = refine_foreground(image, given, USUAL)
+    changed = refine_foreground(image, given, replace(USUAL, **change))
+    assert np.abs(usual - changed).max() > TOLERANCE
 
 
 def test_three_classes() -> None:
@@ -120,9 +140,10 @@ def test_read_only_and_strided_input() -> None:
 def test_one_lattice_for_several_probabilities_is_a_new_one_for_each(classes: int) -> None:
     """Nothing of the first answer is left in the second, and the first is not overwritten by it."""
     rng = np.random.default_rng(5)
-    first, second = (rng.dirichlet(np.ones(classes), (8, 9)).transpose(2, 0, 1).astype(np.float32) for _ in range(2))
+    draws = [rng.dirichlet(np.ones(classes), (8, 9)) for _ in range(2)]
+    first, second = (probability.transpose(2, 0, 1).astype(np.float32) for probability in draws)
     marginals = crf_of(halves(1), classes, USUAL)
     found = [marginals(first), marginals(second), marginals(first)]
-    for ours, given in zip(found, (first, second, first)):
+    for ours, given in zip(found, (first, second, first), strict=True):
         assert np.array_equal(ours, dense_crf(halves(1), given, USUAL))
     assert not np.array_equal(found[0], found[1])

@@ -7,7 +7,10 @@ from lib.refine.shape import principal_components
 
 
 def literal(responses: list[Tensor], components: int) -> Tensor:
-    """Section 3.2 with numpy-like plainness: centre the vectors v_k, full SVD, project; the lib's conventions on sign and scale."""
+    """Section 3.2 with numpy-like plainness: centre the vectors v_k, full SVD, project.
+
+    The lib's conventions on sign and scale.
+    """
     images = []
     for i in range(len(responses[0])):
         x = torch.cat([r[i].flatten(1) for r in responses]).double()      # (D, N)
@@ -22,14 +25,21 @@ def literal(responses: list[Tensor], components: int) -> Tensor:
     return torch.stack(images)
 
 
-def realistic(batch: int, channels: int, side: int, seed: int, decay: float = 1.5, floor: float = 0.03) -> Tensor:
-    """Response maps whose singular values fall like i^-decay onto a floor of noise, off centre, as rectified maps are."""
+def realistic(batch: int, channels: int, side: int, seed: int, decay: float = 1.5,
+              floor: float = 0.03) -> Tensor:
+    """Response maps whose singular values fall like i^-decay onto a floor of noise.
+
+    They are off centre, as rectified maps are.
+    """
     generator = torch.Generator().manual_seed(seed)
-    patterns = torch.linalg.qr(torch.randn(batch, side * side, min(40, channels), generator=generator)).Q
-    loadings = torch.linalg.qr(torch.randn(batch, channels, min(40, channels), generator=generator)).Q
-    values = torch.arange(1, loadings.shape[2] + 1).float() ** -decay * side
-    noise = floor * torch.randn(batch, channels, side * side, generator=generator) / channels ** 0.5
-    maps = (loadings * values) @ patterns.transpose(1, 2) + noise + torch.rand(batch, channels, 1, generator=generator)
+    positions = side * side
+    rank = min(40, channels)
+    patterns = torch.linalg.qr(torch.randn(batch, positions, rank, generator=generator)).Q
+    loadings = torch.linalg.qr(torch.randn(batch, channels, rank, generator=generator)).Q
+    values = torch.arange(1, rank + 1).float() ** -decay * side
+    noise = floor * torch.randn(batch, channels, positions, generator=generator) / channels ** 0.5
+    offset = torch.rand(batch, channels, 1, generator=generator)
+    maps = (loadings * values) @ patterns.transpose(1, 2) + noise + offset
     return maps.view(batch, channels, side, side)
 
 
@@ -42,7 +52,8 @@ def test_as_a_full_svd() -> None:
 
 
 def test_a_flat_spectrum_is_exact_where_the_channels_are_few() -> None:
-    maps = torch.randn(2, 9, 12, 10, generator=torch.Generator().manual_seed(1))   # 3 + 6 channels: nothing is left out
+    # 3 + 6 channels: nothing is left out
+    maps = torch.randn(2, 9, 12, 10, generator=torch.Generator().manual_seed(1))
     assert (principal_components([maps], 3) - literal([maps], 3)).abs().max() < 1e-4
 
 
@@ -65,7 +76,10 @@ def test_the_first_component_has_unit_deviation_and_the_others_less() -> None:
 
 
 def test_the_sign_rule_by_hand() -> None:
-    """One pattern; the channel with the largest loading carries it upside down, so the component is upside down as well."""
+    """One pattern.
+
+    The channel with the largest loading carries it upside down, so the component is upside down as well.
+    """
     pattern = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
     maps = torch.stack([pattern, -3 * pattern, 2 * pattern])[None] + 7
     assert torch.allclose(principal_components([maps], 1)[0, 0], -pattern, atol=1e-5)

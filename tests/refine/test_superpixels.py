@@ -1,4 +1,7 @@
-"""Superpixels: a partition without gaps that follows edges; pooling against enlarging and averaging literally."""
+"""Superpixels: a partition without gaps that follows edges.
+
+Pooling against enlarging and averaging literally.
+"""
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,8 @@ def photo() -> Image.Image:
     """A dark disc on a light ground, noisy; 90 x 60."""
     y, x = np.mgrid[:60, :90]
     inside = (y - 30) ** 2 + (x - 40) ** 2 < 18 ** 2
-    values = np.where(inside[..., None], (40, 60, 160), (200, 190, 120)) + np.random.default_rng(0).normal(0, 6, (60, 90, 3))
+    noise = np.random.default_rng(0).normal(0, 6, (60, 90, 3))
+    values = np.where(inside[..., None], (40, 60, 160), (200, 190, 120)) + noise
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
@@ -28,7 +32,8 @@ def test_labels_run_from_zero_without_gaps_and_each_is_connected(photo: Image.Im
 
 def test_superpixels_respect_the_edge(photo: Image.Image) -> None:
     inside = np.asarray(photo)[..., 0] < 120
-    share = np.array([inside[one].mean() for one in (slic(photo, 60) == i for i in range(slic(photo, 60).max() + 1))])
+    labels = slic(photo, 60)
+    share = np.array([inside[labels == i].mean() for i in range(labels.max() + 1)])
     assert np.minimum(share, 1 - share).mean() < 0.03   # squares of that size would be mixed by 0.06
 
 

@@ -1,4 +1,7 @@
-"""Empirical variograms against all pairs of positions, fits against scipy and on fields of known range, and the fall-back."""
+"""Empirical variograms against all pairs of positions, and fits of the model to them.
+
+Fits are held against scipy, and to fields of known range and of none.
+"""
 import math
 
 import numpy as np
@@ -7,6 +10,7 @@ import torch
 from scipy.optimize import curve_fit
 from torch import Tensor
 
+from lib.refine import variogram
 from lib.refine.variogram import Variogram, empirical_variogram, fit_gaussian
 
 
@@ -14,18 +18,23 @@ def literal(field: np.ndarray, max_lag: int) -> tuple[list[float], list[int]]:
     """eq. 1 by a double loop over pairs, each pair once, in the bin of its rounded distance."""
     _, height, width = field.shape
     positions = [(y, x) for y in range(height) for x in range(width)]
-    total, count = [0.0] * (max_lag + 1), [0] * (max_lag + 1)
+    total = np.zeros(max_lag + 1)
+    count = np.zeros(max_lag + 1, dtype=int)
     for i, (y, x) in enumerate(positions):
         for v, u in positions[i + 1:]:
             h = round(math.hypot(y - v, x - u))
             if h <= max_lag:
                 total[h] += float(((field[:, y, x] - field[:, v, u]) ** 2).sum())
                 count[h] += 1
-    return [t / (2 * max(n, 1)) for t, n in zip(total[1:], count[1:])], count[1:]
+    gamma = total[1:] / (2 * np.maximum(count[1:], 1))
+    return gamma.tolist(), count[1:].tolist()
 
 
 def gaussian_field(images: int, side: int, sigma: float, seed: int) -> Tensor:
-    """Covariance exp(-h² / 2 sigma²): white noise through a Gaussian of sigma / sqrt(2), on a torus twice as wide, cut out."""
+    """Covariance exp(-h² / 2 sigma²).
+
+    White noise through a Gaussian of sigma / sqrt(2), on a torus twice as wide, cut out.
+    """
     f = np.fft.fftfreq(2 * side)
     transfer = np.exp(-np.pi ** 2 * sigma ** 2 * (f[:, None] ** 2 + f[None] ** 2))
     noise = np.random.default_rng(seed).standard_normal((images, 1, 2 * side, 2 * side))
@@ -49,7 +58,8 @@ def test_every_pair_of_positions(channels: int, height: int, width: int, max_lag
 
 def test_a_large_offset_keeps_the_precision() -> None:
     field = 0.01 * np.random.default_rng(1).standard_normal((1, 1, 6, 7)) + 1e6
-    np.testing.assert_allclose(empirical_variogram(torch.from_numpy(field), 4).gamma[0].numpy(), literal(field[0], 4)[0], rtol=1e-6)
+    found = empirical_variogram(torch.from_numpy(field), 4)
+    np.testing.assert_allclose(found.gamma[0].numpy(), literal(field[0], 4)[0], rtol=1e-6)
 
 
 def test_by_hand() -> None:
@@ -71,7 +81,7 @@ def test_the_range_of_a_gaussian_random_field(sigma: float) -> None:
     ratio = fit.sigma / sigma
     assert not fit.failed.any()
     assert abs(float(ratio.median()) - 1) < 0.08
-    assert 0.7 < float(ratio.min()) and float(ratio.max()) < 1.3
+    assert float(ratio.min()) > 0.7 and float(ratio.max()) < 1.3
 
 
 @pytest.mark.parametrize("sigma", [2.0, 3.0, 5.0])
@@ -95,7 +105,8 @@ def test_the_fit_is_scipys(seed: int) -> None:
     for i in range(2):
         best, _ = curve_fit(model, lags, gamma[i], p0=(-1, 1, 4), sigma=1 / np.sqrt(pairs))
         assert abs(np.log(float(fit.sigma[i]) / abs(best[2]))) < 0.025
-        assert float(fit.c1[i]) == pytest.approx(best[0], rel=0.03) and float(fit.c2[i]) == pytest.approx(best[1], rel=0.03)
+        assert float(fit.c1[i]) == pytest.approx(best[0], rel=0.03)
+        assert float(fit.c2[i]) == pytest.approx(best[1], rel=0.03)
         found = [float(values[i]) for values in (fit.c1, fit.c2, fit.sigma)]
         ours, theirs = ((pairs * (gamma[i] - model(lags, *p)) ** 2).sum() for p in (found, best))
         assert theirs <= ours * (1 + 1e-6) < theirs * 1.2
@@ -104,36 +115,51 @@ def test_the_fit_is_scipys(seed: int) -> None:
 def test_pairs_weigh() -> None:
     """Two curves, each over half of the lags: the fit follows the half with the pairs."""
     lags = torch.arange(1, 25, dtype=torch.float64)
-    gamma = torch.where(lags < 13, 1 - torch.exp(-lags ** 2 / 18), torch.tensor(0.3, dtype=torch.float64))[None]
-    heavy = fit_gaussian(Variogram(gamma, torch.where(lags < 13, 1000.0, 1e-3).double()))
+    near = lags < 13
+    gamma = torch.where(near, 1 - torch.exp(-lags ** 2 / 18), torch.tensor(0.3, dtype=torch.float64))
+    pairs = torch.where(near, 1000.0, 1e-3).double()
+    heavy = fit_gaussian(Variogram(gamma[None], pairs))
     assert float(heavy.sigma) == pytest.approx(3, rel=0.03) and float(heavy.c2) == pytest.approx(1, abs=0.01)
 
 
-def test_an_exact_curve() -> None:
+def test_an_exact_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a grid that is fine enough to hold it."""
+    monkeypatch.setattr(variogram, "STEPS", 2001)
     lags = torch.arange(1, 21, dtype=torch.float64)
     gamma = -2 * torch.exp(-lags ** 2 / (2 * 4.0 ** 2)) + 2.5
-    fit = fit_gaussian(Variogram(gamma[None], torch.ones(20, dtype=torch.float64)), steps=2001)
+    fit = fit_gaussian(Variogram(gamma[None], torch.ones(20, dtype=torch.float64)))
     assert [float(v) for v in fit[:3]] == pytest.approx([4.0, -2.0, 2.5], rel=2e-3)
 
 
-@pytest.mark.parametrize("gamma", [torch.zeros(16), torch.full((16,), 0.7), torch.linspace(2, 1, 16), torch.arange(1, 17) ** 2 / 50.0],
-                         ids=["zero", "flat", "falling", "still rising"])
+@pytest.mark.parametrize("gamma", [
+    torch.zeros(16),
+    torch.full((16,), 0.7),
+    torch.linspace(2, 1, 16),
+    torch.arange(1, 17) ** 2 / 50.0,
+], ids=["zero", "flat", "falling", "still rising"])
 def test_the_fall_back(gamma: Tensor) -> None:
     fit = fit_gaussian(Variogram(gamma.double()[None], torch.ones(16, dtype=torch.float64)))
     assert fit.failed.tolist() == [True] and fit.sigma.tolist() == [4.0]
 
 
 def test_only_rising_curves_are_fitted() -> None:
-    """A dip after the first lag fits best with c1 > 0, which is no variogram: the best rising curve is taken."""
+    """A dip after the first lag fits best with c1 > 0, which is no variogram.
+
+    The best rising curve is taken.
+    """
     gamma = torch.tensor([3.0, 1, 1, 1, 1, 1.2, 1.4, 1.5, 1.6, 1.6, 1.6, 1.6])
     pairs = torch.tensor([0.2] + [1.0] * 11).double()
-    lags, width = np.arange(1, 13.0), 1 / pairs.sqrt().numpy()
-    (falling, _), (rising, _) = (curve_fit(model, lags, gamma.numpy(), p0=p, sigma=width, bounds=((-9, 0, 0.5), (30, 9, 12)))
-                                 for p in ((2, 1, 1), (-1, 2, 8)))
-    errors = [float((pairs.numpy() * (gamma.numpy() - model(lags, *p)) ** 2).sum()) for p in (falling, rising)]
+    lags = np.arange(1, 13.0)
+    width = 1 / pairs.sqrt().numpy()
+    bounds = ((-9, 0, 0.5), (30, 9, 12))
+    falling, _ = curve_fit(model, lags, gamma.numpy(), p0=(2, 1, 1), sigma=width, bounds=bounds)
+    rising, _ = curve_fit(model, lags, gamma.numpy(), p0=(-1, 2, 8), sigma=width, bounds=bounds)
+    residuals = [gamma.numpy() - model(lags, *parameters) for parameters in (falling, rising)]
+    errors = [float((pairs.numpy() * residual ** 2).sum()) for residual in residuals]
     fit = fit_gaussian(Variogram(gamma.double()[None], pairs))
     assert falling[0] > 0 > rising[0] and errors[0] < errors[1] and not fit.failed.any()
-    assert float(fit.c1) == pytest.approx(rising[0], rel=0.05) and float(fit.sigma) == pytest.approx(abs(rising[2]), rel=0.03)
+    assert float(fit.c1) == pytest.approx(rising[0], rel=0.05)
+    assert float(fit.sigma) == pytest.approx(abs(rising[2]), rel=0.03)
 
 
 def test_fields_without_a_range() -> None:
@@ -147,10 +173,12 @@ def test_fields_without_a_range() -> None:
 
 def test_pure_noise_stays_bounded() -> None:
     """Noise has no range: its chance bumps are next to nothing of the sill and count as no fit."""
-    fit = fit_gaussian(empirical_variogram(torch.randn(60, 1, 56, 56, generator=torch.Generator().manual_seed(0)), 14))
+    noise = torch.randn(60, 1, 56, 56, generator=torch.Generator().manual_seed(0))
+    fit = fit_gaussian(empirical_variogram(noise, 14))
     assert fit.failed.all() and (fit.sigma == 3.5).all()
     small = fit_gaussian(empirical_variogram(gaussian_field(60, 56, 3.0, seed=4), 14))
-    assert not small.failed.any() and (-small.c1 / small.c2).min() > 0.5   # what a field with a range looks like
+    assert not small.failed.any()
+    assert (-small.c1 / small.c2).min() > 0.5   # as a field with a range looks
 
 
 def test_a_batch_is_its_images() -> None:
@@ -158,4 +186,5 @@ def test_a_batch_is_its_images() -> None:
     together = fit_gaussian(empirical_variogram(fields, 12))
     for i in range(3):
         alone = fit_gaussian(empirical_variogram(fields[i:i + 1], 12))
-        assert torch.equal(alone.sigma[0], together.sigma[i]) and torch.allclose(alone.c1[0], together.c1[i])
+        assert torch.equal(alone.sigma[0], together.sigma[i])
+        assert torch.allclose(alone.c1[0], together.c1[i])

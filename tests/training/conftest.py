@@ -1,4 +1,4 @@
-"""What the tests of lib/training share."""
+"""Fixtures of the tests of lib/training."""
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def tiny() -> Callable[..., Fcn]:
-    """The same network with the same first weights whenever it is asked for."""
+    """A tiny network, with the same first weights whenever it is asked for."""
     def build(settings: TrainingSettings = SETTINGS) -> Fcn:
         net = trunk()
         torch.manual_seed(2)

@@ -1,6 +1,7 @@
 """A training that was killed goes on to exactly the losses and weights of one that was not."""
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,39 @@ from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.nets.fcn import Fcn
 from lib.training import multilabel
-from lib.training.multilabel import train
+from lib.training.checkpoint import TrainedFile
+from lib.training.multilabel import Rows, train
 from lib.training.settings import TrainingSettings
 
 STEPS = 12   # two phases of two epochs of three mini-batches
-Losses = list[tuple[tuple[int, ...], float]]
+Losses = list[tuple[tuple[int, ...], float]]   # by step
+Tiny = Callable[..., Fcn]
+
+
+@dataclasses.dataclass
+class Run:
+    """The end of a training."""
+    losses: Losses   # of its own steps
+    rows: Rows
+    weights: dict[str, Tensor]
 
 
 class Killed(BaseException):
-    """As from outside: nothing in the project catches it."""
+    """Killed as from outside: nothing in the project catches it."""
 
 
 class Runs:
     """Trains anew each time, as a new process would, and can be killed in or after any step."""
 
-    def __init__(self, dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.dataset, self.tiny, self.settings, self.folder = dataset, tiny, settings, folder
+    def __init__(self, dataset: Dataset, tiny: Tiny, settings: TrainingSettings, folder: Path,
+                 monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dataset = dataset
+        self.tiny = tiny
+        self.settings = settings
+        self.folder = folder
         self.losses: Losses = []
-        self.left, self.seed = STEPS, 3
+        self.left = STEPS
+        self.seed = 3
         self.update = multilabel._update
         monkeypatch.setattr(multilabel, "_update", self._watched)
         monkeypatch.setattr(multilabel, "SAVE_EVERY", 2)
@@ -42,60 +58,75 @@ class Runs:
         self.losses.append((args[-1], loss))
         return loss
 
-    def __call__(self, name: str, steps: int = STEPS, fingerprint: str = "f", **first: Any) -> tuple[Losses, list[dict], dict[str, Tensor]] | None:
-        """Losses by step, rows and weights, or None if killed after `steps`."""
-        self.losses, self.left = [], steps
+    def __call__(self, name: str, steps: int = STEPS, fingerprint: str = "f", **first: float) -> Run | None:
+        """Train from `first`, weights of parts of the network; None if killed after `steps`."""
+        self.losses = []
+        self.left = steps
         torch.manual_seed(steps)   # whatever a new process starts with
         fcn = self.tiny(self.settings)
-        for key, value in first.items():
-            getattr(fcn, key).apply(lambda module: [p.data.fill_(value) for p in module.parameters(recurse=False)])
+        for part, value in first.items():
+            for parameter in getattr(fcn, part).parameters():
+                parameter.data.fill_(value)
+        target = TrainedFile(self.folder / name / "weights", self.folder / f"{name}.csv", fingerprint)
+        train_split, val = self.dataset.split("train"), self.dataset.split("val")
         try:
-            rows = train(fcn, self.dataset.split("train"), self.dataset.split("val"), self.settings, self.seed, self.folder / f"{name}.pt", fingerprint)
+            rows = train(fcn, train_split, val, self.settings, self.seed, target)
         except Killed:
             return None
-        return self.losses, rows, fcn.state_dict()
+        return Run(self.losses, rows, fcn.state_dict())
 
 
-KINDS = {"photographs, adamw": {}, "photographs, sgd": {"optimiser": "sgd", "frozen": "conv1"}, "views": {"frozen": "relu1", "views": 2},
-         "wide head": {"width": 6}}
+KINDS = {
+    "photographs, adamw": {},
+    "photographs, sgd": {"optimiser": "sgd", "frozen": "conv1"},
+    "views": {"frozen": "relu1", "views": 2},
+    "wide head": {"width": 6},
+}
 
 
-@pytest.fixture(params=list(KINDS))
-def runs(request: pytest.FixtureRequest, dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path,
-         monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
-    yield Runs(dataset, tiny, dataclasses.replace(settings, **KINDS[request.param]), tmp_path, monkeypatch)
+@pytest.fixture(params=KINDS)
+def runs(request: pytest.FixtureRequest, dataset: Dataset, tiny: Tiny, settings: TrainingSettings,
+         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    given = dataclasses.replace(settings, **KINDS[request.param])
+    return Runs(dataset, tiny, given, tmp_path, monkeypatch)
 
 
-def same(found: tuple, expected: tuple) -> bool:
-    return found[1] == expected[1] and all(torch.equal(value, expected[2][key]) for key, value in found[2].items())
+def same(found: Run, expected: Run) -> bool:
+    if found.rows != expected.rows:
+        return False
+    return all(torch.equal(value, expected.weights[key]) for key, value in found.weights.items())
 
 
 def test_killed_anywhere_it_ends_the_same(runs: Runs) -> None:
-    """After the first checkpoint (every second step, and an epoch's end, the third) only what came later is done again."""
+    """Only what came after a checkpoint is done again.
+
+    Every second step is one, and an epoch's end, the third.
+    """
     whole = runs("whole")
-    assert [key for key, _ in whole[0]] == [(3, phase, epoch, step) for phase in (0, 1) for epoch in (0, 1) for step in (0, 1, 2)]
-    assert len({loss for _, loss in whole[0]}) == STEPS
+    assert [key for key, _ in whole.losses] == list(product([3], [0, 1], [0, 1], [0, 1, 2]))
+    assert len({loss for _, loss in whole.losses}) == STEPS
     for steps in (1, 2, 4, 6, 7, 8, 11):
         assert runs(str(steps), steps) is None
         before = dict(runs.losses)
         found = runs(str(steps))
         assert same(found, whole)
         redone = steps - {1: 0, 4: 3, 7: 6}.get(steps, steps)
-        assert found[0] == whole[0][steps - redone:] and before == dict(whole[0][:steps])
+        assert found.losses == whole.losses[steps - redone:] and before == dict(whole.losses[:steps])
 
 
 def test_killed_at_every_second_step_it_ends_the_same(runs: Runs) -> None:
-    whole, parts = runs("whole"), []
+    whole = runs("whole")
+    parts: Losses = []
     while (found := runs("again", 2)) is None:
         parts += runs.losses
         assert len(parts) < 2 * STEPS   # a step before a checkpoint is taken again
-    parts += found[0]
-    assert same(found, whole) and set(parts) == set(whole[0])
+    parts += found.losses
+    assert same(found, whole) and set(parts) == set(whole.losses)
 
 
 @pytest.mark.parametrize("runs", ["photographs, adamw"], indirect=True)
 def test_weights_come_from_the_checkpoint(runs: Runs) -> None:
-    """Whatever the network holds when a run goes on."""
+    """Whatever the network holds when a run is resumed."""
     whole = runs("whole")
     assert runs("a", 8) is None
     assert same(runs("a", head=7.0, trunk=0.3), whole)
@@ -105,8 +136,10 @@ def test_weights_come_from_the_checkpoint(runs: Runs) -> None:
 @pytest.mark.parametrize("runs", ["photographs, adamw", "views"], indirect=True)
 @pytest.mark.parametrize("stop", ["_epoch_rows", "multilabel_scores", "torch.save", "os.replace"])
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_killed_while_validating_or_saving(runs: Runs, stop: str, call: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, calls = runs("whole"), []
+def test_killed_while_validating_or_saving(runs: Runs, stop: str, call: int,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = runs("whole")
+    calls: list[str] = []
     target = f"lib.training.multilabel.{stop}" if "." not in stop else stop
 
     with monkeypatch.context() as patch:
@@ -121,15 +154,15 @@ def test_killed_while_validating_or_saving(runs: Runs, stop: str, call: int, mon
         patch.setattr(target, stopped)
         assert runs("a") is None
     found = runs("a")
-    assert same(found, whole) and found[0] == whole[0][STEPS - len(found[0]):]
-    assert not [p.name for p in runs.folder.iterdir() if p.name.startswith(".part")]
+    assert same(found, whole) and found.losses == whole.losses[STEPS - len(found.losses):]
+    assert not list(runs.folder.rglob(".part*"))
 
 
 @pytest.mark.parametrize("runs", ["photographs, adamw", "views"], indirect=True)
 def test_a_finished_run_does_nothing_again(runs: Runs) -> None:
     whole = runs("whole")
     again = runs("whole", 0)
-    assert again[0] == [] and same(again, whole)
+    assert again.losses == [] and same(again, whole)
 
 
 @pytest.mark.parametrize("runs", ["photographs, adamw"], indirect=True)
@@ -137,7 +170,7 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(runs: Runs) -> None:
     whole = runs("whole")
     assert runs("a", 8, fingerprint="of other settings") is None
     found = runs("a")
-    assert found[0] == whole[0] and same(found, whole)
+    assert found.losses == whole.losses and same(found, whole)
 
 
 @pytest.mark.parametrize("runs", ["photographs, adamw"], indirect=True)
@@ -145,7 +178,7 @@ def test_a_checkpoint_of_something_else_is_not_gone_on_from(runs: Runs) -> None:
 def test_one_phase_alone_goes_on_too(runs: Runs, epochs: tuple[int, int]) -> None:
     runs.settings = dataclasses.replace(runs.settings, head_epochs=epochs[0], epochs=epochs[1])
     whole = runs("whole")
-    assert len(whole[0]) == 3 * sum(epochs)
+    assert len(whole.losses) == 3 * sum(epochs)
     for steps in (3, 5):
         assert runs(str(steps), steps) is None and same(runs(str(steps)), whole)
 
@@ -154,10 +187,12 @@ def test_one_phase_alone_goes_on_too(runs: Runs, epochs: tuple[int, int]) -> Non
 def test_another_seed_is_another_training(runs: Runs) -> None:
     whole = runs("whole")
     runs.seed = 4
-    assert [loss for _, loss in runs("other")[0]] != [loss for _, loss in whole[0]]
+    assert [loss for _, loss in runs("other").losses] != [loss for _, loss in whole.losses]
 
 
-def test_a_damaged_checkpoint_is_named(dataset: Dataset, tiny: Callable[..., Fcn], settings: TrainingSettings, tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"half of one")
+def test_a_damaged_checkpoint_is_named(dataset: Dataset, tiny: Tiny, settings: TrainingSettings,
+                                       tmp_path: Path) -> None:
+    target = TrainedFile(tmp_path / "weights", tmp_path / "curves.csv", "any")
+    target.checkpoint.write_bytes(b"half of one")
     with pytest.raises(Problem, match="checkpoint.pt: a checkpoint that cannot be read; delete it"):
-        train(tiny(), dataset.split("train"), dataset.split("val"), settings, 0, tmp_path / "checkpoint.pt", "any")
+        train(tiny(), dataset.split("train"), dataset.split("val"), settings, 0, target)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
+from lib.data.images import square_tensor
 
 # split -> what CSoA does with it
 SPLITS = {"train": "learns from", "val": "chooses its threshold on", "test": "is scored on"}
@@ -69,12 +69,6 @@ def _check_splits(dataset: Dataset, single: dict[str, list[Sample]]) -> None:
                           "or leave it out of csoa_train.")
 
 
-def squeezed(photo: Image.Image, side: int) -> Tensor:
-    """A photograph as a square RGB `(3, side, side)` uint8: both sides get the same length, as in CAM."""
-    small = photo.resize((side, side), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
-
-
 def stacked(squares: Sequence[Tensor]) -> Tensor:
     """Squares uint8 as one batch `(B, 3, side, side)` in 0..1."""
     return torch.stack(list(squares)).float().div(255)
@@ -113,7 +107,7 @@ class Squares:
     def _decode(self, sample: Sample) -> Tensor:
         photo = sample.photo()
         self.sizes[sample.id] = photo.size
-        return squeezed(photo, self.side)
+        return square_tensor(photo, self.side)
 
 
 def enlarged(side: int) -> int:

@@ -18,7 +18,7 @@ from lib.papers.csoa.two_classifiers import TwoClassifiers
 from lib.report.figures import SIDE, Picture, bars, heat, picture_grid
 
 TRUTH, PREDICTED = (60, 200, 60), (230, 40, 40)   # colours of boxes
-COLUMNS = ("box (red), truth (green)", "S_L", "S_F", "S_L > θ max", "S_F > θ max", "union")
+COLUMNS: tuple[str, ...] = ("box (red), truth (green)", "S_L", "S_F", "S_L > θ max", "S_F > θ max", "union")
 
 ERRORS = {"GT-known": "gt_known", "top-1 localisation": "loc1", "top-1 classification": "cls1"}
 

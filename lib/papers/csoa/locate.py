@@ -15,8 +15,9 @@ from torch.nn.functional import interpolate
 
 from lib.base.progress import progress
 from lib.data.dataset import Box, Sample
+from lib.data.images import square_tensor
 from lib.metrics.localisation import best_overlap, boxes_of, truth_boxes
-from lib.papers.csoa.batches import Squares, squeezed, stacked
+from lib.papers.csoa.batches import Squares, stacked
 from lib.papers.csoa.method import binary, own_map, probabilities, union
 from lib.papers.csoa.runs import Located
 from lib.papers.csoa.two_classifiers import TwoClassifiers
@@ -150,7 +151,7 @@ class Segmented(NamedTuple):
 def segment(net: TwoClassifiers, photos: Sequence[Image.Image], side: int, theta: float) -> list[Segmented]:
     """The best class of every photograph, which is squeezed to a square as in training."""
     device = next(net.parameters()).device
-    images = stacked([squeezed(photo, side) for photo in photos])
+    images = stacked([square_tensor(photo, side) for photo in photos])
     s_l, s_f = net(images.to(device, memory_format=torch.channels_last))
     best = probabilities(s_l, s_f).argmax(1)
     shares = [_share(maps, side) for maps in own_maps(s_l, s_f, best).values()]

@@ -14,7 +14,7 @@ from lib.metrics.localisation import Localised
 from lib.papers.csoa.settings import CsoaRun, Position, Variant
 
 POSITION: Position = "4-5"   # the paper's, of table 1
-MAPS = ("union", "s_l", "s_f")   # boxes come from both CAMs together, or from one of them
+MAPS: tuple[str, ...] = ("union", "s_l", "s_f")   # boxes come from both CAMs together, or from one of them
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class Tier:
 
 
 STAGES = ("csoa_train",)
-NOTEBOOKS = ("csoa", "csoa_positions", "csoa_thresholds")
+NOTEBOOKS: tuple[str, ...] = ("csoa", "csoa_positions", "csoa_thresholds")
 # What every run takes where a tier says nothing else.
 USUAL = {"csoa_run": ("csoa_train.runs.*.*",), "csoa_training": ("csoa_train.runs.*.*.training",)}
 

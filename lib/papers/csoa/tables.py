@@ -26,8 +26,8 @@ from lib.report.paper import Paper
 
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 BLIND = ("whole_image", "centred_box")   # rows of boxes that look at nothing
-LOCALISATION = ("loc1", "loc5", "gt_known")
-SPREAD = ("loc1", "gt_known", "cls1")   # what is shown of every seed
+LOCALISATION: tuple[str, ...] = ("loc1", "loc5", "gt_known")
+SPREAD: tuple[str, ...] = ("loc1", "gt_known", "cls1")   # what is shown of every seed
 RIGHT = 0.5   # the overlap from which on a box is right
 Seeds = Sequence[Located]   # what the networks of one row found, seed by seed
 

@@ -22,7 +22,7 @@ from lib.papers.csoa.two_classifiers import TwoClassifiers
 from lib.training.checkpoint import load_checkpoint, save_checkpoint
 
 Row = dict[str, Any]   # of the curves, one a step
-COLUMNS = ("epoch", "step", "loss", "cls", "inner", "coaug")
+COLUMNS: tuple[str, ...] = ("epoch", "step", "loss", "cls", "inner", "coaug")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lib.nets.network import Network
 from lib.nets.saved import fill_described, read_described, save_described
 
 # What a file of weights says of its network.
-FIELDS = ("network", "output_stride", "classes", "inner", "width", "side", "facts")
+FIELDS: tuple[str, ...] = ("network", "output_stride", "classes", "inner", "width", "side", "facts")
 
 
 class TwoClassifiers(nn.Module):

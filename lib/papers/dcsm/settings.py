@@ -143,7 +143,7 @@ class Tier:
 
 
 STAGES = ("dcsm_train", "dcsm_maps")
-NOTEBOOKS = (
+NOTEBOOKS: tuple[str, ...] = (
     "dcsm", "dcsm_constants",
     "dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop",   # ablations
 )

@@ -14,13 +14,13 @@ def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
 
     Curves go below reports/<tier>/curves/dcsm_train.
     """
+    from lib.training.checkpoint import TrainingFolders
     from lib.training.networks import train_networks
 
     run = params.tier[tier].dcsm_train
     dataset = Dataset(DATA / tier / run.dataset)
-    curves = REPORTS / tier / "curves" / "dcsm_train"
-    code = code_of(train_networks)
-    train_networks(dataset, run.networks, params.seed, BUILD / tier / "dcsm_train", curves, code)
+    folders = TrainingFolders(BUILD / tier / "dcsm_train", REPORTS / tier / "curves" / "dcsm_train")
+    train_networks(dataset, run.networks, params.seed, folders, code_of(train_networks))
 
 
 def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:

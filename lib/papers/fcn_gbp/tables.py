@@ -17,10 +17,12 @@ from lib.metrics.miou import Confusions, confusion
 from lib.metrics.multilabel import labels
 from lib.nets.fcn import Fcn
 from lib.papers.dcsm.blocks import blocks
+from lib.papers.dcsm.labels import label_maps
 from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import enlarged, saliency, to_input
+from lib.papers.dcsm.rows import Row
 from lib.papers.dcsm.settings import DcsmSettings
-from lib.papers.dcsm.tables import Items, Row, Split, label_maps
+from lib.papers.dcsm.tables import Items, Split
 from lib.papers.fcn_gbp.method import Detected, Superpixels, fcn_gbp, fcn_mcg, zof_gbp
 from lib.papers.fcn_gbp.mi_svm import Bags, MiSvm, train_mi_svm
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
@@ -31,7 +33,7 @@ from lib.report.paper import Paper
 
 PAPER = Paper.read(Path(__file__).with_name("paper.yaml"))
 
-METHODS = ("fcn_gbp", "zof_gbp", "fcn_mcg")
+METHODS: tuple[str, ...] = ("fcn_gbp", "zof_gbp", "fcn_mcg")
 FOUND = 0.5   # overlap from which a proposal has found an object
 
 # differences that the claims rest on

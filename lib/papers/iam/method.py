@@ -69,7 +69,7 @@ def run_classifier(fcn: Fcn, photos: Sequence[Image.Image], side: int, map_side:
         class_maps = traced.scores.detach()
         peaks = choose(class_maps)
         prms = adaptive_avg_pool2d(descend(traced, peaks)[:, None], map_side)[:, 0]
-    levels = [_at_most(level.detach(), map_side // HALVED) for level in traced.seen.values()]
+    levels = [_at_most(level.detach(), map_side // HALVED) for level in traced.layers.values()]
     return ClassifierOutput(class_maps, peak_stimulation(class_maps), peaks, prms, levels)
 
 

@@ -30,7 +30,7 @@ from lib.papers.iam.settings import (
     filling_jobs,
 )
 from lib.proposals.store import open_proposals
-from lib.training.checkpoint import TrainedFile, load_checkpoint, save_checkpoint
+from lib.training.checkpoint import TrainedFile, TrainingFolders, load_checkpoint, save_checkpoint
 from lib.training.networks import train_networks
 
 COLUMNS: tuple[str, ...] = ("epoch", "step", "loss")
@@ -56,8 +56,8 @@ def train_run(dataset: Dataset, run: IamTrainRun, settings: FillingSettings, see
     """Train every classifier and filling module that is not there yet; what was interrupted is resumed."""
     _check_unseen(run, dataset)
     for name, network in run.networks.items():
-        train_networks(dataset, {name: network.classifier}, seed, folders.weights, folders.curves,
-                       code.classifier, "peaks")
+        classifiers = TrainingFolders(folders.weights, folders.curves)
+        train_networks(dataset, {name: network.classifier}, seed, classifiers, code.classifier, "peaks")
         train_fillings(dataset, run, name, settings, folders, code.filling)
 
 

@@ -22,7 +22,7 @@ from lib.proposals.boxes import boxes_around
 
 WINDOW_SIDES = (0.35, 0.5, 0.7, 0.9)   # shares of the image's: any two are a window's width and height
 POSITIONS = 7                          # of a window along each axis
-WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0)
+WHOLE_IMAGE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
 
 
 def windows() -> Tensor:

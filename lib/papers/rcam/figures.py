@@ -17,11 +17,11 @@ from lib.papers.rcam.method import rcam
 from lib.papers.rcam.settings import RcamSettings
 from lib.report.figures import SIDE, Picture, bars, heat, photograph, picture_grid
 
-MAPS = ("cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
-LABELS = ("image", "CAM₁", "CAM₂", "rCAM₁", "rCAM₂", "rCAM₃", "rCAM", "truth")
+MAPS: tuple[str, ...] = ("cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
+LABELS: tuple[str, ...] = ("image", "CAM₁", "CAM₂", "rCAM₁", "rCAM₂", "rCAM₃", "rCAM", "truth")
 SHEET_IMAGES, SHEET_COLUMNS = 24, 8
 COMPONENTS = 3   # of every level that figure 3 shows
-OUTLINE = (255, 230, 0)
+OUTLINE: tuple[int, ...] = (255, 230, 0)
 
 
 def contact_sheet(dataset: Dataset, split: str) -> Figure:

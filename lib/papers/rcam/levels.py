@@ -20,7 +20,7 @@ from lib.nets.network import Network
 from lib.papers.rcam.method import shape_components, to_batch
 from lib.papers.rcam.settings import RcamSettings
 
-STRIDES = (2, 4, 8, 16)
+STRIDES: tuple[int, ...] = (2, 4, 8, 16)
 COMPONENTS = 3      # that share the images among them in the table of components
 PHOTO_SIDE = 224    # at which a photograph's gradient is taken
 

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.data.images import square_tensor
 from lib.maps.cam import cam, normalise, winner_under_max_pooling
 from lib.nets.network import Network
 from lib.papers.rcam.settings import RcamSettings
@@ -61,9 +62,8 @@ class Refined(NamedTuple):
 
 def to_batch(photos: Sequence[Image.Image], side: int) -> Tensor:
     """Photographs, squeezed to a square by bilinear interpolation, as `(B, 3, side, side)` in 0..1."""
-    squares = [np.asarray(photo.resize((side, side), Image.Resampling.BILINEAR)) for photo in photos]
-    batch = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float() / 255
-    return batch.contiguous(memory_format=torch.channels_last)
+    squares = torch.stack([square_tensor(photo, side) for photo in photos])
+    return (squares.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def shape_components(responses: dict[str, Tensor], network: Network, stride: int, components: int) -> Tensor:

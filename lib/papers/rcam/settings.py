@@ -109,7 +109,7 @@ class Tier:
 
 
 STAGES: tuple[str, ...] = ()
-NOTEBOOKS = ("rcam", "rcam_scales", "rcam_constants")
+NOTEBOOKS: tuple[str, ...] = ("rcam", "rcam_scales", "rcam_constants")
 USUAL: dict[str, tuple[str, ...]] = {}
 
 

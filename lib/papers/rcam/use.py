@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
     from lib.nets.network import Network
 
-STEPS = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
+STEPS: tuple[str, ...] = ("g_weak", "cam1", "cam2", "rcam1", "rcam2", "rcam3", "rcam")
 SEGMENTS = (*STEPS, "rcam_box")
 EVALUATES = ("rcam", "rcam_box")
 

@@ -10,8 +10,9 @@ from PIL import Image
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
+from lib.data.images import square_tensor
 from lib.papers.csoa import batches
-from lib.papers.csoa.batches import Squares, balanced_batches, single_objects, squeezed, training_view
+from lib.papers.csoa.batches import Squares, balanced_batches, single_objects, training_view
 
 NAMES = [f"class {number}" for number in range(20)]
 
@@ -62,9 +63,9 @@ def test_squares_are_decoded_once_as_far_as_they_fit(data: Dataset, room: int, d
 
     def counted(photo: Image.Image, side: int) -> torch.Tensor:
         calls.append(side)
-        return squeezed(photo, side)
+        return square_tensor(photo, side)
 
-    monkeypatch.setattr(batches, "squeezed", counted)
+    monkeypatch.setattr(batches, "square_tensor", counted)
     monkeypatch.setattr(batches, "MOST_KEPT", room * 3 * 16 * 16)
     squares = Squares(16)
     first = squares.batch(samples)
@@ -73,7 +74,7 @@ def test_squares_are_decoded_once_as_far_as_they_fit(data: Dataset, room: int, d
     assert len(calls) == decoded
 
 
-def test_squares_are_photographs_squeezed(data: Dataset) -> None:
+def test_squares_are_photographs_square_tensor(data: Dataset) -> None:
     sample = data.split("val")[1]
     squares = Squares(16)
     photo = sample.photo().resize((16, 16), Image.Resampling.BILINEAR)

@@ -12,7 +12,7 @@ from lib.nets import load_network
 from lib.nets.network import Network
 from lib.papers.dcsm.blocks import blocks, layers
 
-NAMES = ("block1", "block2", "block3", "block4", "block5")
+NAMES: tuple[str, ...] = ("block1", "block2", "block3", "block4", "block5")
 NETS: dict[tuple[str, int | None], Network] = {}
 VGG = {
     "block1": ("image", "relu1_1"),

@@ -30,7 +30,7 @@ from lib.papers.dcsm.method import (
 PAIR = torch.tensor([[[4.0, 2.0]], [[1.0, 2.0]]])   # two classes, two pixels
 
 
-LAYERS = ("image", "2", "4", "7")   # of blocks 1 to 3
+LAYERS: tuple[str, ...] = ("image", "2", "4", "7")   # of blocks 1 to 3
 
 
 def literal_maps(fcn: Fcn, rgb: torch.Tensor, layer: str, classes: list[int], guided: bool) -> torch.Tensor:

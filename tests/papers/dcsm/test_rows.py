@@ -47,7 +47,7 @@ def test_alpha_rows_are_table_1() -> None:
 
 
 def test_the_papers_alpha_is_compared_with_every_other() -> None:
-    others = ("dcsm_1", "dcsm_2.5", "dcsm_10")
+    others: tuple[str, ...] = ("dcsm_1", "dcsm_2.5", "dcsm_10")
     assert alpha_pairs([1, 2.5, 3.0, 10]) == [("dcsm_3", other) for other in others]
 
 

@@ -16,7 +16,7 @@ from lib.params import load_params
 
 NET = "efficientnet_lite0"   # trained in tier smoke
 OTHER = "vgg16_conv"         # not trained there
-ABLATIONS = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")
+ABLATIONS: tuple[str, ...] = ("dcsm_alpha", "dcsm_layers", "dcsm_scales", "dcsm_top_n", "dcsm_backprop")
 FROM_MAPS = ("dcsm", "fcn_gbp")   # notebooks with a block of their own that read raw maps
 IMAGES = {"val": 1, "test": 1, "ablations": 1}
 SMOKE_TRAINING = PARSED["tier"]["smoke"]["dcsm_train"]["networks"][NET]

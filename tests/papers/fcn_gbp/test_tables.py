@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dcsm_toys import CLASSES, CRF, MAPS, SETTINGS, SIDE, toy_dataset, toy_fcn
+from dcsm_toys import CLASSES, CRF, MAPS, OURS, SIDE, toy_dataset, toy_fcn
 
 from lib.data.dataset import Sample
 from lib.metrics.bootstrap import Chance
 from lib.metrics.miou import confusion
 from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import enlarged, saliency
-from lib.papers.dcsm.tables import Row, Split, write_split
+from lib.papers.dcsm.rows import Row
+from lib.papers.dcsm.tables import Split, write_split
 from lib.papers.fcn_gbp.method import Detected, Superpixels, fcn_gbp, fcn_mcg, zof_gbp
 from lib.papers.fcn_gbp.mi_svm import MiSvm
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
@@ -32,7 +33,6 @@ from lib.papers.fcn_gbp.tables import (
 from lib.proposals.segments import objectness, proposals, quality
 
 SCALES = replace(MAPS, scales=(250, 500, 750), other_scales=(1000,))
-DCSM = replace(SETTINGS, scales=(250, 500, 750), candidates=2)
 ZOOM = ZofSettings(superpixels=12, rounds=2, negatives=500, c=0.1, balanced=True)
 GRID = FcnGbpGrid(
     least_probability=0.5,
@@ -83,13 +83,13 @@ def test_every_superpixel_has_its_features(split: Split, poster: Poster) -> None
 
 def test_each_row_is_the_method_of_its_name(split: Split, poster: Poster) -> None:
     rows = chosen_rows()
-    confusions, _ = score_poster(poster, split.items[:2], rows, {"dcsm": Row(DCSM)}, split)
+    confusions, _ = score_poster(poster, split.items[:2], rows, {"dcsm": Row(OURS)}, split)
     assert list(confusions) == ["fcn_gbp", "zof_gbp", "fcn_mcg", "dcsm"]
     assert all(len(found.counts) == 2 for found in confusions.values())
 
     sample, path = split.items[1]
     photo, raw = sample.photo(), load_raw(path)
-    maps = saliency(enlarged(raw, DCSM.map_stride), replace(DCSM, candidates=0), split.blocks)
+    maps = saliency(enlarged(raw, OURS.map_stride), replace(OURS, candidates=0), split.blocks)
     probability = torch.from_numpy(load_scores(path).max(0))
     detected = Detected(probability, raw.candidates.order[:raw.candidates.kept], maps)
     zoomed = zoom_out(poster.fcn, sample, ZOOM, SIDE)
@@ -107,7 +107,7 @@ def test_each_row_is_the_method_of_its_name(split: Split, poster: Poster) -> Non
 
 
 def test_proposals_are_counted(split: Split, poster: Poster) -> None:
-    _, counts = score_poster(poster, split.items[:2], chosen_rows(), {"dcsm": Row(DCSM)}, split)
+    _, counts = score_poster(poster, split.items[:2], chosen_rows(), {"dcsm": Row(OURS)}, split)
     for (sample, _), (objects, overlap, hits) in zip(split.items[:2], counts, strict=True):
         truth = sample.mask("class_masks")
         shown = [truth == number for number in np.unique(truth) if number not in (0, 255)]

@@ -13,7 +13,7 @@ from lib.papers.rcam.box import MAP_SIDE, around_segments, choose_boxes, rcam_bo
 from lib.papers.rcam.method import Rcam, forward_pass, rcam
 from lib.papers.rcam.settings import BoxSettings
 
-SIDES = (0.35, 0.5, 0.7, 0.9)   # of windows
+SIDES: tuple[float, ...] = (0.35, 0.5, 0.7, 0.9)   # of windows
 KEEP_ALL = BoxSettings(source="windows", least_side=0.0, count=9, overlap=0.5, least_score=0.0, margin=0.0)
 
 # Overlaps of these boxes with the first one: 0.8, 0, 1/3, 0.

@@ -13,7 +13,7 @@ from lib.papers.rcam.levels import Levels, auc, component_table, components, lev
 from lib.papers.rcam.settings import RcamSettings
 from lib.refine.shape import principal_components
 
-SIDES = (32, 16, 8, 4)   # of the levels of the small network at 64 pixels
+SIDES: tuple[int, ...] = (32, 16, 8, 4)   # of the levels of the small network at 64 pixels
 CHANCE = Chance(100, 0.95, 0)
 
 
