@@ -150,7 +150,8 @@ def _check_tier(name: str, tier: Tier) -> None:
         _check_datasets(name, stage, tier)
         if stage != "proposals":   # found from pixels alone
             _check_networks(f"tier.{name}.{stage}", getattr(tier, stage))
-    _check_known(f"tier.{name}", "data set", [tier.dataset, tier.single, tier.comparison.single], tier.data)
+    named = [tier.dataset, tier.single, tier.comparison.single]
+    _check_in_tier(f"tier.{name}", named, tier)
 
 
 def _check_data(name: str, tier: Tier) -> None:
@@ -166,11 +167,13 @@ def _check_data(name: str, tier: Tier) -> None:
 def _check_datasets(name: str, stage: str, tier: Tier) -> None:
     run = getattr(tier, stage)
     own = [getattr(run, key) for key in ("dataset", "saliency_dataset") if hasattr(run, key)] or run.datasets
-    named = [*own, *(getattr(run, "others", None) or ())]
-    for dataset in named:
+    _check_in_tier(f"tier.{name}.{stage}", [*own, *(getattr(run, "others", None) or ())], tier)
+
+
+def _check_in_tier(where: str, datasets: list[str], tier: Tier) -> None:
+    for dataset in datasets:
         if dataset not in tier.data:
-            raise Problem(f'tier.{name}.{stage}: there is no data set "{dataset}" in this tier'
-                          f"{nearest(dataset, tier.data)}")
+            raise Problem(f'{where}: there is no data set "{dataset}" in this tier{nearest(dataset, tier.data)}')
 
 
 def _check_networks(where: str, run: Any) -> None:

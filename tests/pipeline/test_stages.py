@@ -134,8 +134,11 @@ def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params
     elif tier == "mirror":
         expected = [(name, folder / name, elsewhere / params.mirror) for name in data]
     else:
-        expected = [(name, elsewhere / options["source"], folder / name, {})
-                    for name, options in data.items()]
+        expected = []
+        for name, options in data.items():
+            more = {key: value for key, value in options.items() if key != "source"}
+            expected.append((name, elsewhere / options["source"], folder / name, more))
+        assert expected[-1][-1] == {"train": True}
     assert calls == [[tier], *expected]
 
 
