@@ -19,7 +19,7 @@ EXAMPLES = """examples:
 SEGMENT = """Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own
 size; methods that tell classes apart also NAME_classes.png, and they print what they found."""
 EVALUATE = "Prints every row of the method with its 95 % interval; --json also writes them."
-IMAGES = (("train", 600), ("val", 96), ("test", 160))   # of a collage, where nothing else is asked for
+IMAGES: tuple[tuple[str, int], ...] = (("train", 600), ("val", 96), ("test", 160))   # of a collage
 
 
 def main(words: list[str] | None = None) -> int:

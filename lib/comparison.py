@@ -45,7 +45,7 @@ class Ran:
 
 
 def run(method: str, tier: str, network: str, dataset: Dataset, samples: Sequence[Sample]) -> Ran:
-    """Run one method in a process of its own: its memory is its own, and its cold start weighs on nobody else."""
+    """Run one method in a process of its own: memory is its own, and a cold start weighs on nobody else."""
     with TemporaryDirectory() as folder:
         ids = [sample.id for sample in samples]
         words = [method, tier, network, folder, str(dataset.folder), *ids]
@@ -84,7 +84,7 @@ def map_grid(ran: Mapping[str, Ran], samples: Sequence[Sample], images: int) -> 
 
 
 def renumbered(labels: np.ndarray, own: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """A label map by the data set's class numbers; a network may know only some of them, or in another order."""
+    """A label map by the data set's class numbers; a network may know some of them only, in another order."""
     table = np.zeros(VOID + 1, dtype=np.uint8)
     table[1:1 + len(own)] = [classes.index(name) + 1 for name in own]
     return table[labels]

@@ -1,4 +1,4 @@
-"""`params.yaml` as typed dataclasses, checked before anything starts; a paper's blocks are its own settings."""
+"""`params.yaml` as typed dataclasses, checked before anything starts; a paper's blocks are its settings."""
 import copy
 import dataclasses
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ MOST_IMAGES = 100_000
 
 SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PAPERS}
 USUAL = {name: places for own in SETTINGS.values() for name, places in own.USUAL.items()}
-STAGES = ("data", "proposals", *(stage for own in SETTINGS.values() for stage in own.STAGES))
-NOTEBOOKS = (*(notebook for own in SETTINGS.values() for notebook in own.NOTEBOOKS), "comparison")
+STAGES: tuple[str, ...] = ("data", "proposals", *(stage for own in SETTINGS.values() for stage in own.STAGES))
+NOTEBOOKS: tuple[str, ...] = (*(notebook for own in SETTINGS.values() for notebook in own.NOTEBOOKS), "comparison")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ def _check_datasets(name: str, stage: str, tier: Tier) -> None:
 def _check_in_tier(where: str, datasets: list[str], tier: Tier) -> None:
     for dataset in datasets:
         if dataset not in tier.data:
-            raise Problem(f'{where}: there is no data set "{dataset}" in this tier{nearest(dataset, tier.data)}')
+            known = nearest(dataset, tier.data)
+            raise Problem(f'{where}: there is no data set "{dataset}" in this tier{known}')
 
 
 def _check_networks(where: str, run: Any) -> None:

@@ -42,7 +42,7 @@ def test_scores_by_hand() -> None:
     assert set(found) == {"ods", "ois", "mae", "miou", "seconds", "memory"}
     assert all(values.shape == (21,) for values in found.values())
     assert found["mae"][0] == pytest.approx((1 / 4 + (0.5 + 1 + 0.25) / 3) / 2)   # void does not count
-    # Up to 0.25 the second has precision 1/2, up to 0.5 it is 1, at recall 1/2; the first 2/3 and 1 everywhere.
+    # Up to 0.25 the second has precision 1/2, up to 0.5 1, at recall 1/2; the first 2/3 and 1 everywhere.
     assert found["ods"][0] == pytest.approx(f((2 / 3 + 1) / 2, (1 + 0.5) / 2))
     assert found["ois"][0] == pytest.approx((f(2 / 3, 1) + f(1, 0.5)) / 2)
     # Background 1 of 4, dog 2 of 3, cat 1 of 2; cow, which no image is labelled with, does not count.

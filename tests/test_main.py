@@ -87,7 +87,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the smoke tier's training would have left its network: random weights, for the classes of `shapes`."""
+    """Where the smoke tier's training leaves its network: random weights, for the classes of `shapes`."""
     import torch
 
     from lib.nets import load_network

@@ -263,7 +263,8 @@ def test_an_active_tier_needs_a_block(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["tier.smoke.single", "tier.smoke.comparison.single"])
 def test_a_misspelt_data_set_of_single_objects_is_named(tmp_path: Path, key: str) -> None:
     """CSoA's networks are looked up by it: the comparison would have no row of CSoA otherwise."""
-    with pytest.raises(Problem, match='no data set "collage_singel" in this tier; did you mean "collage_single"'):
+    words = 'no data set "collage_singel" in this tier; did you mean "collage_single"'
+    with pytest.raises(Problem, match=words):
         load_params(edited(tmp_path, key, "collage_singel"))
 
 

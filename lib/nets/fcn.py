@@ -20,7 +20,8 @@ from lib.nets.saved import fill_described, read_described, save_described
 
 IMAGE = "image"   # the name of the input among the layers
 KIND = "fcn"      # what the files call such a network
-FIELDS = ("network", "output_stride", "classes", "width", "pooling", "facts")   # of a file's header
+# Of a file's header.
+FIELDS: tuple[str, ...] = ("network", "output_stride", "classes", "width", "pooling", "facts")
 
 
 def global_max(maps: Tensor) -> Tensor:

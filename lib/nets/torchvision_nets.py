@@ -16,7 +16,8 @@ from lib.base.problem import Problem
 from lib.nets.network import Network, NetworkInfo, choose, stages_of, undilate
 from lib.nets.weights import fill, imagenet_classes, load_state_dict
 
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")   # classifiers used in training only; they are left out
+# Classifiers that are used in training only; they are left out.
+AUXILIARY: tuple[str, ...] = ("aux1.", "aux2.", "AuxLogits.")
 GOOGLENET_STAGES = stages_of("conv1", "conv3", "inception3b", "inception4e", "inception5b")
 INCEPTION_STAGES = stages_of("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c")
 SPG_STAGES = INCEPTION_STAGES | {"stage4": "Mixed_6b", "stage5": "Mixed_6e"}

@@ -12,7 +12,8 @@ from lib.nets.weights import fill, load_safetensors
 FILE = "weights/vgg16_conv.fp16.safetensors"
 SHA256 = "7be7a830dd26a2c22e0fbc88a3d187fde282a9cde74916e0db32ffd846f4336c"
 MEAN_BGR: tuple[float, ...] = (103.939, 116.779, 123.68)
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+BLOCKS: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256, 256),
+                                       (512, 512, 512), (512, 512, 512))
 # where blocks 1-4 are pooled, and the last ReLU (pool5 is dropped)
 STAGES = stages_of("4", "9", "16", "23", "29")
 

@@ -58,7 +58,9 @@ class Opened:
 def opened(places: Mapping[str, Path], runs: Mapping[str, Mapping[str, CsoaRun]], trained: Path) -> Opened:
     """Data sets from their folders, table 1's first; `trained` is what the stage csoa_train wrote."""
     data = {name: Dataset(place) for name, place in places.items()}
-    single, blind, folders = {}, {}, {}
+    single: dict[str, SingleObjects] = {}
+    blind: dict[str, dict[str, np.ndarray]] = {}
+    folders: dict[tuple[str, str], Path] = {}
     for name, dataset in data.items():
         least = next(iter(runs[name].values())).least
         single[name] = single_objects(dataset, least)

@@ -109,10 +109,10 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
         fcn = load_folded(file, network)
         place = folder / network
         parts = _parts(dataset, images)
-        wanted = [place / part.folder / f"{sample.id}.npz" for part in parts for sample in part.samples]
-        facts = {"weights": sha256(file), "data": dataset.hash, "side": run.side, "settings": asdict(settings),
-                 "code": dict(code)}
-        resume_folder(place, facts, [place / BLOCKS, *wanted])
+        files = [place / part.folder / f"{sample.id}.npz" for part in parts for sample in part.samples]
+        facts = {"weights": sha256(file), "data": dataset.hash, "side": run.side,
+                 "settings": asdict(settings), "code": dict(code)}
+        resume_folder(place, facts, [place / BLOCKS, *files])
         write_json(place / BLOCKS, blocks(fcn.trunk))
         for part in parts:
             target = place / part.folder

@@ -20,7 +20,8 @@ from lib.papers.rcam.settings import BoxSettings, RcamSettings
 from lib.proposals import segments
 from lib.proposals.boxes import boxes_around
 
-WINDOW_SIDES = (0.35, 0.5, 0.7, 0.9)   # shares of the image's: any two are a window's width and height
+# Shares of the image's: any two are a window's width and height.
+WINDOW_SIDES: tuple[float, ...] = (0.35, 0.5, 0.7, 0.9)
 POSITIONS = 7                          # of a window along each axis
 WHOLE_IMAGE: tuple[float, ...] = (0.0, 0.0, 1.0, 1.0)
 
