@@ -134,7 +134,8 @@ def test_data_sets_of_a_tier_come_from_their_importers(tier: str, params: Params
     elif tier == "mirror":
         expected = [(name, folder / name, elsewhere / params.mirror) for name in data]
     else:
-        expected = [(name, elsewhere / options["source"], folder / name, {})
+        options_of = {"ilsvrc": {"train": True}}   # CSoA learns from it
+        expected = [(name, elsewhere / options["source"], folder / name, options_of.get(name, {}))
                     for name, options in data.items()]
     assert calls == [[tier], *expected]
 
