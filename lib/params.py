@@ -25,7 +25,8 @@ MOST_IMAGES = 100_000
 SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PAPERS}
 USUAL = {name: places for own in SETTINGS.values() for name, places in own.USUAL.items()}
 STAGES: tuple[str, ...] = ("data", "proposals", *(stage for own in SETTINGS.values() for stage in own.STAGES))
-NOTEBOOKS: tuple[str, ...] = (*(notebook for own in SETTINGS.values() for notebook in own.NOTEBOOKS), "comparison")
+PAPERS_NOTEBOOKS = [notebook for own in SETTINGS.values() for notebook in own.NOTEBOOKS]
+NOTEBOOKS: tuple[str, ...] = (*PAPERS_NOTEBOOKS, "comparison")
 
 
 @dataclass(frozen=True)
