@@ -29,11 +29,6 @@ class Chance:
         return np.concatenate([np.ones((1, images)), counts]) / images
 
 
-def draws(images: int, samples: int, seed: int) -> np.ndarray:
-    """Image weights `(1 + samples, images)`, see `Chance.draws`."""
-    return Chance(samples, 0.95, seed).draws(images)
-
-
 def interval(values: np.ndarray, level: float) -> dict[str, float]:
     """{"mean", "low", "high"} from draws whose first entry is the estimate."""
     tail = (1 - level) / 2
