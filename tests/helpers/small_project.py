@@ -52,7 +52,7 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": site}
 
 
-def python(folder: Path, *words: str, timeout: int = 900, **more: str) -> Run:
+def python(folder: Path, *words: str, timeout: int = 1800, **more: str) -> Run:
     """Run Python in a copy of the project; `more` goes into its environment."""
     start = time.perf_counter()
     run = subprocess.run([".venv/bin/python", *words], cwd=folder, env=environment(folder) | more,
