@@ -54,6 +54,18 @@ class ProposalRun:
         return list(self.images)
 
 
+def follows(tier: str, stage: str, run: Any, source: str, before: Any, what: str) -> None:
+    """Refuse a stage on another data set, or with other networks, than the stage that it starts from."""
+    where = f"tier.{tier}.{stage}"
+    if run.dataset != before.dataset:
+        raise Problem(f'{where}.dataset: must be "{before.dataset}", the data set of tier.{tier}.{source}, '
+                      f'not "{run.dataset}".')
+    for network in run.networks:
+        if network not in before.networks:
+            raise Problem(f'{where}: "{network}" is not {what} in this tier; '
+                          f"add it to tier.{tier}.{source}.networks.")
+
+
 def filled_in(kind: Any, block: Any, tier: Mapping[str, Any]) -> Any:
     """Complete a block of params.yaml with what it leaves out to its tier.
 

@@ -2,10 +2,10 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from lib.base.problem import Problem
-from lib.base.runs import TableRun, of_tier
+from lib.base.runs import TableRun, follows, of_tier
 from lib.base.strict import bounded
 from lib.refine.settings import CrfSettings
 from lib.training.settings import Training
@@ -169,18 +169,6 @@ def check_tier(name: str, tier: Tier, params: Params) -> None:
     if not tier.dcsm_alpha.networks:
         raise Problem(f"tier.{name}.dcsm_maps.networks: no network has images for the ablations; "
                       "raise ablations of one.")
-
-
-def follows(tier: str, stage: str, run: Any, source: str, before: Any, what: str) -> None:
-    """Refuse a stage on another data set, or with other networks, than the stage that it starts from."""
-    where = f"tier.{tier}.{stage}"
-    if run.dataset != before.dataset:
-        raise Problem(f'{where}.dataset: must be "{before.dataset}", the data set of tier.{tier}.{source}, '
-                      f'not "{run.dataset}".')
-    for network in run.networks:
-        if network not in before.networks:
-            raise Problem(f'{where}: "{network}" is not {what} in this tier; '
-                          f"add it to tier.{tier}.{source}.networks.")
 
 
 def _check_pairs(key: str, pairs: Iterable[tuple[float, ...]], names: str) -> None:

@@ -2,9 +2,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lib.base.runs import TableRun
+from lib.base.runs import TableRun, follows
 from lib.base.strict import bounded
-from lib.papers.dcsm import settings as dcsm
 from lib.refine.settings import CrfSettings
 
 Enhance = Literal["product", "geometric"]
@@ -97,4 +96,4 @@ def check(params: Params) -> None:
 
 def check_tier(name: str, tier: Any, params: Params) -> None:
     """Refuse what has none of DCSM's raw maps, from which the poster starts; `tier` has DCSM's blocks too."""
-    dcsm.follows(name, "fcn_gbp", tier.fcn_gbp, "dcsm_maps", tier.dcsm_maps, "given raw maps")
+    follows(name, "fcn_gbp", tier.fcn_gbp, "dcsm_maps", tier.dcsm_maps, "given raw maps")

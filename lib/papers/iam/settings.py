@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lib.base.problem import Problem
-from lib.base.runs import TableRun, of_tier
+from lib.base.runs import TableRun, follows, of_tier
 from lib.base.strict import bounded, build
 from lib.refine.settings import ConvCrfSettings, CrfSettings
 from lib.training.settings import TrainingSettings
@@ -247,19 +247,7 @@ def check_tier(name: str, tier: Any, params: Params) -> None:
     for network, options in run.networks.items():
         _check_network(f"tier.{name}.iam_train.networks.{network}", options, params.iam_filling)
     for notebook in (*NOTEBOOKS, "comparison"):   # the comparison segments with these networks, too
-        _check_trained(name, notebook, getattr(tier, notebook), run)
-
-
-def _check_trained(tier: str, notebook: str, tables: TableRun, run: IamTrainRun) -> None:
-    """Refuse a notebook on another data set, or with other networks, than those of iam_train."""
-    where = f"tier.{tier}.{notebook}"
-    if tables.dataset != run.dataset:
-        raise Problem(f'{where}.dataset: must be "{run.dataset}", the data set of tier.{tier}.iam_train, '
-                      f'not "{tables.dataset}".')
-    for network in tables.networks:
-        if network not in run.networks:
-            raise Problem(f'{where}: "{network}" is not trained in this tier; '
-                          f"add it to tier.{tier}.iam_train.networks.")
+        follows(name, notebook, getattr(tier, notebook), "iam_train", run, "trained")
 
 
 def _check_network(where: str, options: IamNetwork, settings: FillingSettings) -> None:
