@@ -22,7 +22,7 @@ from lib.params import NOTEBOOKS, STAGES
 
 pytestmark = pytest.mark.slow
 NET = "efficientnet_lite0"
-SECONDS = 16   # of the processor, in which DVC sees that nothing is to be done
+SECONDS = 40   # of the processor, in which DVC sees that nothing is to be done
 
 
 def published(project: Path, name: str) -> nbformat.NotebookNode:
