@@ -1,36 +1,31 @@
-"""The whole pipeline once, in two lanes, and shared by all processes of a test run."""
+"""The whole pipeline once, two stages at a time, and shared by all processes of a test run."""
 import fcntl
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from small_project import Run, checkout, dvc
+from small_project import Run, checkout, python
 
-from lib.params import NOTEBOOKS
+from lib.pipeline.lock import stages_of, upstream
 
-TRAININGS: tuple[tuple[str, ...], ...] = (
-    ("csoa_train", "dcsm_train", "dcsm_maps"),
-    ("proposals", "iam_train", "rcam_scales"))   # rCAM's notebooks start from no training
-FIRST_LANE: tuple[str, ...] = ("comparison", "csoa", "csoa_positions", "csoa_thresholds", "rcam")
-SECOND_LANE = tuple(name for name in NOTEBOOKS if name not in (*FIRST_LANE, *TRAININGS[1]))
-# Stages in the order in which they may run: lanes stand beside each other and take about as long, and no
-# stage starts from one of the other lane.
-STEPS: tuple[tuple[tuple[str, ...], ...], ...] = (
-    (("data",),), TRAININGS, (FIRST_LANE, SECOND_LANE), (("report",),))
+AT_A_TIME = 2   # as many DVCs beside each other as are safe, and as many cores as any machine has
+# Where several stages may begin, these do: what much else waits for, or what takes long itself.
+FIRST: tuple[str, ...] = ("csoa_train", "proposals", "dcsm_train", "iam_train", "dcsm_maps", "comparison")
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """A project in which every stage has run.
 
-    ran       the stages that DVC ran, those of a lane in their order
-    failure   what DVC said where a stage failed
+    ran       the stages that DVC ran, in the order in which they ended
+    seconds   for every stage, DVC's own start among them
     """
     folder: str
     ran: list[str]
+    seconds: dict[str, float]
     failure: str = ""
 
 
@@ -44,28 +39,39 @@ def shared_pipeline(folder: Path) -> Pipeline:
 
 
 def run_pipeline(project: Path) -> Pipeline:
-    """Every stage of the tier smoke, two at a time.
+    """Every stage of the tier smoke in a DVC of its own, as soon as what it reads is there.
 
-    A single `dvc repro` runs one stage after the other and leaves the second core idle; two beside each other
-    are safe.
+    A single `dvc repro` runs one stage after the other and leaves the second core idle.
     """
-    runs = [dvc(project, "repro", "source")]
-    for lanes in STEPS:
-        with ThreadPoolExecutor(len(lanes)) as pool:
-            runs += pool.map(lambda names: _run_lane(project, names), lanes)
-        if any(run.status for run in runs):
-            break
-    ran: list[str] = []
-    for run in runs:
-        ran += run.stages
-    failures = [run.output for run in runs if run.status]
-    return Pipeline(str(project), ran, "\n".join(failures))
+    ended: dict[str, Run] = {}
+    waiting = _in_order(project)
+    running: dict[Future[Run], str] = {}
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        while (waiting or running) and all(run.status == 0 for run in ended.values()):
+            for stage in [name for name, before in waiting.items() if before <= set(ended)]:
+                if len(running) < AT_A_TIME:
+                    running[pool.submit(_run_stage, project, stage)] = stage
+                    del waiting[stage]
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                ended[running.pop(done)] = done.result()
+    ran = [name for run in ended.values() for name in run.stages]
+    failures = [run.output for run in ended.values() if run.status]
+    seconds = {name: round(run.seconds, 1) for name, run in ended.items()}
+    return Pipeline(str(project), ran, seconds, "\n".join(failures))
 
 
-def _run_lane(project: Path, names: Sequence[str]) -> Run:
-    """Stages one after the other, all that they start from having run."""
-    stages = [f"{name}@smoke" for name in names]
-    return dvc(project, "--wait-for-lock", "repro", "--single-item", *stages)
+def _in_order(project: Path) -> dict[str, set[str]]:
+    """Every stage with those that must have run before it; those that go first stand first."""
+    stages = stages_of("smoke", project)
+    before = {"source": set[str]()}
+    for name in (*FIRST, *stages):
+        makers = upstream(stages[name], stages)
+        before[f"{name}@smoke"] = {"source", *(f"{maker}@smoke" for maker in makers)}
+    return before
+
+
+def _run_stage(project: Path, stage: str) -> Run:
+    return python(project, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage)
 
 
 @contextmanager
