@@ -8,9 +8,9 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from lib.maps.cam import normalise
 from lib.nets import load_network
 from lib.nets.network import Network
+from lib.papers.scorecam import method
 from lib.papers.scorecam.method import combined, confidences, increases, masks, score_cam
 from lib.papers.scorecam.settings import ScoreCamSettings
 
@@ -76,18 +76,24 @@ def test_batches_of_photographs_and_of_masks_change_nothing(network: Network,
         assert torch.allclose(one.maps["scorecam"][0], together.maps["scorecam"][place], atol=1e-4)
 
 
-def test_against_a_peer(network: Network, photos: list[Image.Image]) -> None:
-    """Its weights are a softmax over scores, which the baseline does not change."""
-    ours = score_cam(network, photos[:1], SETTINGS)
-    layer = network.body.get_submodule(network.features) if hasattr(network, "body") else None
-    if layer is None:
-        pytest.fail("the network's layers have moved: name the one that the maps come from")
+@torch.inference_mode()
+def test_weights_against_a_peer(network: Network, photos: list[Image.Image],
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer enlarges channels with aligned corners, and needs no baseline, since a softmax takes it out."""
+    def aligned(values: Tensor, size: tuple[int, int], mode: str, align_corners: bool) -> Tensor:
+        return interpolate(values, size, mode=mode, align_corners=True)
+
+    monkeypatch.setattr(method, "interpolate", aligned)
+    found = score_cam(network, photos[:1], SETTINGS)
+    features = network.activations(found.images, [network.features])[network.features]
+    target = int(found.classes[0])
+    layer = network.body.get_submodule(network.features)
     with ScoreCAM(model=network, target_layers=[layer]) as peer:
         peer.batch_size = 64
-        grey = peer(ours.images, [ClassifierOutputTarget(int(ours.classes[0]))], eigen_smooth=False)
-    expected = torch.from_numpy(np.asarray(grey))[None]
-    enlarged = interpolate(ours.maps["scorecam"], (64, 64), mode="bilinear", align_corners=False)
-    assert torch.corrcoef(torch.stack([normalise(enlarged).flatten(), expected.flatten()]))[0, 1] > 0.999
+        targets = [ClassifierOutputTarget(target)]
+        expected, = peer.get_cam_weights(found.images, layer, targets, features.numpy(), None)
+    gains = increases(network, found.images[0], features[0], target, SETTINGS.batch)
+    assert np.allclose(gains.softmax(0).numpy(), expected, atol=1e-6)
 
 
 def test_confidences_by_hand() -> None:
