@@ -1,16 +1,12 @@
-"""Score-CAM against a literal transcription of algorithm 1, and against a peer's implementation."""
-import numpy as np
+"""Score-CAM against a literal transcription of algorithm 1."""
 import pytest
 import torch
 from PIL import Image
-from pytorch_grad_cam import ScoreCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.nets import load_network
 from lib.nets.network import Network
-from lib.papers.scorecam import method
 from lib.papers.scorecam.method import combined, confidences, increases, masks, score_cam
 from lib.papers.scorecam.settings import ScoreCamSettings
 
@@ -74,26 +70,6 @@ def test_batches_of_photographs_and_of_masks_change_nothing(network: Network,
     for place, one in enumerate(alone):
         assert int(one.classes[0]) == int(together.classes[place])
         assert torch.allclose(one.maps["scorecam"][0], together.maps["scorecam"][place], atol=1e-4)
-
-
-@torch.inference_mode()
-def test_weights_against_a_peer(network: Network, photos: list[Image.Image],
-                                monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peer enlarges channels with aligned corners, and needs no baseline, since a softmax takes it out."""
-    def aligned(values: Tensor, size: tuple[int, int], mode: str, align_corners: bool) -> Tensor:
-        return interpolate(values, size, mode=mode, align_corners=True)
-
-    monkeypatch.setattr(method, "interpolate", aligned)
-    found = score_cam(network, photos[:1], SETTINGS)
-    features = network.activations(found.images, [network.features])[network.features]
-    target = int(found.classes[0])
-    layer = network.body.get_submodule(network.features)
-    with ScoreCAM(model=network, target_layers=[layer]) as peer:
-        peer.batch_size = 64
-        targets = [ClassifierOutputTarget(target)]
-        expected, = peer.get_cam_weights(found.images, layer, targets, features.numpy(), None)
-    gains = increases(network, found.images[0], features[0], target, SETTINGS.batch)
-    assert np.allclose(gains.softmax(0).numpy(), expected, atol=1e-6)
 
 
 def test_confidences_by_hand() -> None:
