@@ -44,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edited(folder / "lib" / "papers" / "__init__.py", r'"iam"\)$', '"iam", "scorecam")')
     edited(folder / "params.yaml", "^training:", f"{CONSTANTS}training:")
     edited(folder / "dvc.yaml", "^  comparison:\n", f"{STAGE}  comparison:\n")
+    edited(folder / "dvc.yaml", r'comparison"\]$', 'comparison", scorecam]')   # reads all constants
     return folder
 
 
