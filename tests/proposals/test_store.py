@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed import killed_in_a_file
 from PIL import Image
 
 from lib.base.problem import Problem
@@ -147,31 +148,14 @@ def test_only_what_is_missing_or_damaged_is_found_again(damage: str, run: Run) -
     assert contents(folder)["test/p3.npz"][1] == before["test/p3.npz"][1]
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("after", [0, 3])
-def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run) -> None:
     folder = run()
     whole = stored(folder)
     for path in folder.rglob("*.npz"):
         path.unlink()
-    written: list[Path] = []
-    save = np.savez_compressed
-
-    def dying(path: Path, **arrays: np.ndarray) -> None:
-        if len(written) == after:
-            Path(path).write_bytes(b"PK half a file")
-            raise Killed
-        written.append(path)
-        save(path, **arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "savez_compressed", dying)
-        with pytest.raises(Killed):
-            run()
+    with killed_in_a_file("savez_compressed", after):
+        run()
     left = contents(folder)
     assert sum(name.endswith(".npz") for name in left) == after
     (folder / "val" / ".part-1-p0.npz").write_bytes(b"PK")   # where a process had no time to tidy up

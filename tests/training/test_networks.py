@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed import Killed
 from PIL import Image
 from safetensors.torch import load_file
 from small_training import trunk
@@ -25,10 +26,6 @@ from lib.training import multilabel, networks
 from lib.training.checkpoint import TrainingFolders
 from lib.training.networks import train_networks
 from lib.training.settings import TrainingSettings
-
-
-class Killed(BaseException):
-    """Killed as from outside: nothing in the project catches it."""
 
 
 class Stage:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed import Killed
 from torch import Tensor
 
 from lib.base.problem import Problem
@@ -28,10 +29,6 @@ class Run:
     losses: Losses   # of its own steps
     rows: Rows
     weights: dict[str, Tensor]
-
-
-class Killed(BaseException):
-    """Killed as from outside: nothing in the project catches it."""
 
 
 class Runs:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dcsm_toys import BLOCKS, MAPS, RUN, SIDE, is_one_sentence, toy_dataset, toy_fcn, toy_trunk
+from killed import killed_in_a_file
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset
@@ -186,30 +187,14 @@ def test_each_network_has_weights_of_its_own(run: Run, tmp_path: Path) -> None:
     assert changed(folder, before) - {"toy/blocks.json"} == of_other
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("after", [0, 2, 4])
-def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_killed_leaves_no_half_file_and_resumes(after: int, run: Run) -> None:
     folder = run()
     whole = {name: data for name, (_, data) in contents(folder).items()}
     for path in sorted(folder.rglob("*.npz")):
         path.unlink()
-    written, save = [], np.savez
-
-    def dying(path: Path, **arrays: np.ndarray) -> None:
-        if len(written) == after:
-            Path(path).write_bytes(b"PK half a file")
-            raise Killed
-        written.append(path)
-        save(path, **arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(np, "savez", dying)
-        with pytest.raises(Killed):
-            run()
+    with killed_in_a_file("savez", after):
+        run()
     left = contents(folder)
     assert sum(name.endswith(".npz") for name in left) == after
     assert all(data == whole[name] for name, (_, data) in left.items())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from iam_toys import CLASSIFIER, FILLING, is_one_sentence, run_with, toy_dataset, toy_proposals, toy_trunk
+from killed import Killed
 
 from lib.base.files import sha256
 from lib.base.problem import Problem
@@ -24,10 +25,6 @@ from lib.training import networks
 
 ALL = ["toy", "k1_seed0", "k3_seed0"]
 SHORT = {"passes": 1, "batch": 4}
-
-
-class Killed(BaseException):
-    """As from outside: nothing in the project catches it."""
 
 
 class Stage:

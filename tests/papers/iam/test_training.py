@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from iam_toys import DEPTHS, TRAINING, is_one_sentence, toy_filling
+from killed import Killed
 from torch import Tensor
 
 from lib.base.problem import Problem
@@ -63,10 +64,6 @@ def trained(folder: Path, k: int = 5, seed: int = 0, taught: Sequence[Lesson] = 
 def same(a: ExtentFilling, b: ExtentFilling) -> bool:
     theirs = b.state_dict()
     return all(torch.equal(value, theirs[key]) for key, value in a.state_dict().items())
-
-
-class Killed(BaseException):
-    """As from outside: nothing in the project catches it."""
 
 
 @pytest.fixture
