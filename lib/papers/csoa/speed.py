@@ -90,7 +90,6 @@ def _step(variant: Variant, inputs: StepInputs) -> Callable[[], None]:
         parts = losses(net, extractor, inputs.images, inputs.labels, settings, training.embedded_side)
         parts.total(settings.alpha, settings.weight).backward()
         optimiser.step()
-        _finish(inputs.images)
 
     return step
 
@@ -110,11 +109,5 @@ def _losses_alone(inputs: StepInputs, pairs: Callable[..., Tensor]) -> Callable[
         confseg = confseg_loss(s_l, s_f, inputs.labels, settings)
         coaug = pairs(vectors, inputs.labels, settings.gamma, settings.delta)
         (confseg + coaug).backward()
-        _finish(inputs.images)
 
     return step
-
-
-def _finish(on: Tensor) -> None:
-    if on.is_cuda:
-        torch.cuda.synchronize()

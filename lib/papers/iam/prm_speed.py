@@ -40,24 +40,17 @@ def measure(net: ScoresPeaks, rgb: Tensor, peaks: Peaks) -> dict[str, float]:
         traced = trace(net, rgb)
         hooked_graph = hooked(net, rgb)
 
-    def all_at_once() -> None:
-        peak_response_maps(net, rgb, peaks, chunk=n)
-        _finish(rgb)
-
     def forward_pass() -> None:
         with torch.enable_grad():
             trace(net, rgb)
-        _finish(rgb)
 
-    def looped(graph: Callable[[], tuple[Tensor, Tensor]]) -> Callable[[], None]:
-        def action() -> None:
-            one_by_one(*graph(), peaks)
-            _finish(rgb)
-        return action
-
-    times = medians({one_pass(n): all_at_once, loop(n): looped(lambda: hooked(net, rgb)),
-                     ONE_PASS_FORWARD: forward_pass, LOOP_DOWN: looped(lambda: hooked_graph),
-                     LOOP_ON_ONE_PASS: looped(lambda: (traced.image, traced.scores))})
+    times = medians({
+        one_pass(n): lambda: peak_response_maps(net, rgb, peaks, chunk=n),
+        loop(n): lambda: one_by_one(*hooked(net, rgb), peaks),
+        ONE_PASS_FORWARD: forward_pass,
+        LOOP_DOWN: lambda: one_by_one(*hooked_graph, peaks),
+        LOOP_ON_ONE_PASS: lambda: one_by_one(traced.image, traced.scores, peaks),
+    })
     down = max(times[one_pass(n)] - times[ONE_PASS_FORWARD], LEAST)
     return times | {ONE_PASS_DOWN: round(down, 1),
                     "times as fast, whole": times[loop(n)] / times[one_pass(n)],
@@ -136,8 +129,3 @@ class After(torch.autograd.Function):
         shared = p / (norm.abs() + 1e-10)
         shared[norm < 1e-10] = 0
         return None, shared
-
-
-def _finish(on: Tensor) -> None:
-    if on.is_cuda:
-        torch.cuda.synchronize()

@@ -4,11 +4,11 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from lib.base.problem import Problem
+from lib.base.process import wait_for_gpu
 from lib.base.progress import progress
 from lib.data.dataset import Sample
 from lib.data.images import shrunk
@@ -113,7 +113,6 @@ def _median(rounds: Sequence[dict[str, float]], name: str) -> float:
 def _timed(times: dict[str, float], name: str, action: Callable[[], Any]) -> Any:
     start = perf_counter()
     result = action()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    wait_for_gpu()
     times[name] = perf_counter() - start
     return result
