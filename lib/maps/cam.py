@@ -29,3 +29,8 @@ def normalise(maps: Tensor) -> Tensor:
     low = maps.amin((2, 3), keepdim=True)
     high = maps.amax((2, 3), keepdim=True)
     return (maps - low) / (high - low).clamp(min=1e-12)
+
+
+def each_maximum_is_one(maps: Tensor) -> Tensor:
+    """Each map `(..., H, W)` divided by its own maximum."""
+    return maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-12)

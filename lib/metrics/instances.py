@@ -13,7 +13,7 @@ from lib.base.problem import Problem
 from lib.data.dataset import VOID
 from lib.metrics.fmeasure import THRESHOLDS
 from lib.metrics.iou import iou_of_areas
-from lib.metrics.miou import mean_of_known
+from lib.metrics.miou import mean_of_known, size_in_words
 
 Unit = Literal["prediction", "truth"]   # of what the best IoU is taken
 NUMBERS = 256    # values of an instance mask: 0 background, 1 .. 254 instances, 255 void
@@ -260,8 +260,8 @@ def _check_shapes(masks: np.ndarray, classes: Sequence[int], scores: Sequence[fl
         raise Problem(f"The instance mask holds {instance_mask.dtype} values in {instance_mask.ndim} "
                       "dimensions; it must be uint8 (H, W).")
     if len(masks) and masks.shape[1:] != instance_mask.shape:
-        raise Problem(f"The predictions are {_size(masks[0])} pixels and the instance mask "
-                      f"{_size(instance_mask)}; scale them to the truth's size.")
+        raise Problem(f"The predictions are {size_in_words(masks[0])} pixels and the instance mask "
+                      f"{size_in_words(instance_mask)}; scale them to the truth's size.")
     if not len(masks) == len(classes) == len(scores):
         raise Problem(f"There are {len(masks)} predictions, {len(classes)} classes and {len(scores)} scores; "
                       "every prediction needs both.")
@@ -283,7 +283,3 @@ def _check_weights(images: Sequence[Compared], weights: np.ndarray) -> None:
     if weights.ndim != 2 or weights.shape[1] != len(images):
         raise Problem(f"There are weights of shape {weights.shape} for {len(images)} images; "
                       "each draw needs one weight an image.")
-
-
-def _size(labels: np.ndarray) -> str:
-    return " x ".join(map(str, labels.shape[::-1]))

@@ -18,8 +18,8 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     has no void: it must be 0 .. K - 1 everywhere.
     """
     if truth.shape != predicted.shape:
-        raise Problem(f"The prediction is {_size(predicted)} pixels and its truth {_size(truth)}; "
-                      "scale it to the truth's size.")
+        raise Problem(f"The prediction is {size_in_words(predicted)} pixels and its truth "
+                      f"{size_in_words(truth)}; scale it to the truth's size.")
     valid = truth != VOID
     _check_labels("truth", truth[valid], classes)
     _check_labels("prediction", predicted, classes)
@@ -67,7 +67,8 @@ def mean_of_known(values: np.ndarray) -> np.ndarray:
     return np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
 
 
-def _size(labels: np.ndarray) -> str:
+def size_in_words(labels: np.ndarray) -> str:
+    """Width x height."""
     return " x ".join(map(str, labels.shape[::-1]))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lib.maps.cam import each_maximum_is_one
 from lib.papers.dcsm.labels import at_its_scale, label_maps
 from lib.papers.dcsm.maps import SIMONYAN, load_raw
-from lib.papers.dcsm.method import each_maximum_is_one, enlarged, middle, saliency
+from lib.papers.dcsm.method import enlarged, middle, saliency
 from lib.papers.dcsm.rows import alpha_row, main_rows, simonyan
 from lib.papers.dcsm.settings import DcsmSettings
 from lib.papers.dcsm.tables import PAPER, Items, Split

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from lib.base.parallel import device
 from lib.base.problem import Problem
 from lib.maps.backprop import Traced, trace
+from lib.maps.cam import each_maximum_is_one
 from lib.metrics.multilabel import PRESENT
 from lib.nets.fcn import Fcn, load_fcn
 from lib.nets.fold import fold_normalisation
@@ -209,11 +210,6 @@ def demo_differences(maps: Tensor, targets: int, settings: DcsmSettings) -> Tens
         differences = (maps[c] - maps).clamp(min=0)
         sums.append(torch.tanh(DEMO_SLOPE * each_maximum_is_one(differences)).sum(0))
     return torch.stack(sums)
-
-
-def each_maximum_is_one(maps: Tensor) -> Tensor:
-    """Each map `(..., H, W)` divided by its own maximum."""
-    return maps / maps.amax((-2, -1), keepdim=True).clamp(min=1e-12)
 
 
 # From maps to labels (section 3.4)

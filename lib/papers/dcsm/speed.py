@@ -59,5 +59,6 @@ def measure_here(weights: Path, path: Path, settings: DcsmSettings, side: int) -
 
 
 if __name__ == "__main__":
-    own = build(DcsmSettings, json.loads(sys.argv[3]), "settings")
-    print(json.dumps(measure_here(Path(sys.argv[1]), Path(sys.argv[2]), own, int(sys.argv[4]))))
+    weights, photo, settings, side = sys.argv[1:]
+    own = build(DcsmSettings, json.loads(settings), "settings")
+    print(json.dumps(measure_here(Path(weights), Path(photo), own, int(side))))

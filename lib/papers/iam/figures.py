@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from lib.data.dataset import VOID, Sample
+from lib.maps.cam import each_maximum_is_one
 from lib.metrics.instances import Best
 from lib.papers.iam.filling import direction
 from lib.papers.iam.instances import by_convcrf, iam_instances, prm_instances
@@ -118,8 +119,7 @@ def _united(maps: Tensor, shape: tuple[int, int]) -> Picture:
     """The maximum over maps `(P, H, W)`, each divided by its own largest value."""
     if not len(maps):
         return heat(np.zeros(shape, np.float32))
-    scaled = maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
-    return heat(scaled.amax(0).cpu().numpy())
+    return heat(each_maximum_is_one(maps).amax(0).cpu().numpy())
 
 
 def _with_peaks(scene: Scene) -> Picture:

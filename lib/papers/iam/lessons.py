@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate, pad
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Sample
+from lib.maps.cam import each_maximum_is_one
 from lib.metrics.multilabel import labels
 from lib.nets.fcn import Fcn
 from lib.papers.iam.method import ClassifierOutput, class_responses, labelled, run_classifier, unsquared
@@ -72,7 +73,7 @@ def _lesson(sample: Sample, output: ClassifierOutput, proposals: np.ndarray,
     small = squared(masks[used], side)
     valid = squared(torch.ones(1, *masks.shape[1:], dtype=torch.bool), side)[0]
     # Values that sum to 1 over so many pixels are too small for half precision.
-    scaled = prms / prms.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    scaled = each_maximum_is_one(prms)
     levels = [level[0].half().cpu() for level in output.levels]
     return Lesson(sample.id, sample.labels, scaled.half(), levels, pack(small.numpy()), places, valid)
 

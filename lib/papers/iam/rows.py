@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib.data.dataset import Sample, instance_truth
+from lib.maps.cam import each_maximum_is_one
 from lib.metrics.instances import Compared, compared, compared_at_best
 from lib.metrics.scoring import batches
 from lib.papers.iam.instances import (
@@ -163,7 +164,7 @@ def map_rows(trained: Trained, samples: Sequence[Sample], label: str) -> dict[st
     for scene in scenes(trained, samples, [trained.main_job], label):
         for row, maps in (("prm", scene.output.prms), ("iam", scene.activations[trained.main_job])):
             large = unsquared(maps, *scene.shape)
-            heat = (large / large.amax((1, 2), keepdim=True).clamp(min=1e-12)).clamp(0, 1).cpu().numpy()
+            heat = each_maximum_is_one(large).clamp(0, 1).cpu().numpy()
             rows[row].append(compared_at_best(
                 heat, scene.output.peaks.label.tolist(), scene.output.confidences.tolist(), scene.numbers,
                 scene.classes, len(trained.fcn.classes)))
