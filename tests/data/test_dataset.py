@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from iam_toys import is_one_sentence
 from PIL import Image
+from sentences import is_one_sentence
 
 from lib.base.problem import Problem
 from lib.data.dataset import VOID, Box, Dataset, Sample, instance_truth

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lib.base.problem import Problem
 from lib.data.dataset import Dataset
 from lib.data.writer import writing
 from lib.nets.fcn import Fcn
@@ -128,8 +127,3 @@ def literal_gradients(fcn: Fcn, rgb: Tensor, number: int, guided: bool) -> dict[
         value.retain_grad()
     fcn.head(y)[0, number].sum().backward()
     return {name: value.grad[0].abs().amax(0) for name, value in layers.items()}
-
-
-def is_one_sentence(problem: Problem) -> bool:
-    text = str(problem)
-    return "\n" not in text and ". " not in text and text[-1] in ".?)"

@@ -198,8 +198,3 @@ def run_with(unseen: list[str] | None = None, **training: object) -> IamTrainRun
 
 def random_maps(seed: int, batch: int = 2, classes: int = 3, size: int = 8) -> Tensor:
     return torch.randn(batch, classes, size, size, generator=torch.Generator().manual_seed(seed))
-
-
-def is_one_sentence(problem: Exception) -> bool:
-    text = str(problem)
-    return "\n" not in text and ". " not in text and text[-1] in ".?)"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import changed, contents
 from killed import killed_in_a_file
 from PIL import Image
 
@@ -74,20 +75,9 @@ def run(dataset: Dataset, tmp_path: Path) -> Run:
     return go
 
 
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """When each file was written, and what it holds."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-
 def stored(folder: Path) -> dict[str, bytes]:
     """What each file holds."""
     return {name: data for name, (_, data) in contents(folder).items()}
-
-
-def changed(folder: Path, before: dict[str, tuple[int, bytes]]) -> set[str]:
-    now = contents(folder)
-    return {name for name, (when, _) in now.items() if name not in before or before[name][0] != when}
 
 
 def test_one_file_for_each_image_that_is_wanted(run: Run, dataset: Dataset) -> None:

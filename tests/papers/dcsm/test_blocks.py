@@ -4,7 +4,8 @@ For VGG the inputs of its convolutions, elsewhere the units of each resolution.
 """
 import pytest
 import torch
-from dcsm_toys import is_one_sentence, toy_trunk
+from dcsm_toys import toy_trunk
+from sentences import is_one_sentence
 from torch import nn
 
 from lib.base.problem import Problem

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dcsm_toys import BLOCKS, CLASSES, MAPS, OURS, SETTINGS, SIDE, is_one_sentence, toy_fcn
+from dcsm_toys import BLOCKS, CLASSES, MAPS, OURS, SETTINGS, SIDE, toy_fcn
+from sentences import is_one_sentence
 
 from lib.base.problem import Problem
 from lib.data.dataset import Sample

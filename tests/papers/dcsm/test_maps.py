@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dcsm_toys import CLASSES, MAPS, SETTINGS, SIDE, is_one_sentence, literal_gradients, toy_fcn, toy_photo
+from dcsm_toys import CLASSES, MAPS, SETTINGS, SIDE, literal_gradients, toy_fcn, toy_photo
+from sentences import is_one_sentence
 
 from lib.base.problem import Problem
 from lib.nets import load_network

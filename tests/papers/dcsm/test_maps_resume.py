@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dcsm_toys import BLOCKS, MAPS, RUN, SIDE, is_one_sentence, toy_dataset, toy_fcn, toy_trunk
+from dcsm_toys import BLOCKS, MAPS, RUN, SIDE, toy_dataset, toy_fcn, toy_trunk
+from folders import changed, contents
 from killed import killed_in_a_file
+from sentences import is_one_sentence
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset
@@ -21,7 +23,6 @@ from lib.papers.dcsm.settings import MapsImages, MapsRun, MapsSettings
 Run = Callable[..., Path]
 MAIN_FILES = {"val/p0.npz", "test/p2.npz", "test/p3.npz", "test/p4.npz",
               "test_ablations/p2.npz", "test_ablations/p3.npz"}
-Contents = dict[str, tuple[int, bytes]]   # when each file was written, and what it holds
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +45,6 @@ def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 def train(folder: Path, seed: int) -> None:
     save_fcn(toy_fcn(seed), folder / "weights" / "toy" / "weights.safetensors")
-
-
-def contents(folder: Path) -> Contents:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
-
-
-def changed(folder: Path, before: Contents) -> set[str]:
-    """The files that are new or were written again."""
-    now = contents(folder)
-    return {name for name, (when, _) in now.items() if name not in before or before[name][0] != when}
 
 
 def ids(dataset: Dataset, folder: Path, split: str = "test") -> list[str]:

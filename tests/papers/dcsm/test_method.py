@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dcsm_toys import BLOCKS, CRF, SETTINGS, is_one_sentence, random_maps, toy_photo
+from dcsm_toys import BLOCKS, CRF, SETTINGS, random_maps, toy_photo
 from PIL import Image
+from sentences import is_one_sentence
 
 from lib.base.problem import Problem
 from lib.papers.dcsm.method import (

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dcsm_toys import BLOCKS, CLASSES, OURS, SETTINGS, is_one_sentence
+from dcsm_toys import BLOCKS, CLASSES, OURS, SETTINGS
+from sentences import is_one_sentence
 
 from lib.base.files import sha256
 from lib.base.problem import Problem

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from dcsm_toys import CLASSES, MAPS, OURS, RUN, SETTINGS, SIDE, is_one_sentence, toy_fcn, toy_photo, toy_trunk
+from dcsm_toys import CLASSES, MAPS, OURS, RUN, SETTINGS, SIDE, toy_fcn, toy_photo, toy_trunk
 from PIL import Image
+from sentences import is_one_sentence
 
 from lib.__main__ import main
 from lib.base.problem import Problem

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from iam_toys import DEPTHS, is_one_sentence
+from iam_toys import DEPTHS
 from safetensors.torch import load_file, save_file
+from sentences import is_one_sentence
 from torch import Tensor
 
 from lib.base.problem import Problem

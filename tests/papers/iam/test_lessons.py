@@ -10,13 +10,13 @@ from iam_toys import (
     DEPTHS,
     FILLING,
     TRAINING,
-    is_one_sentence,
     toy_dataset,
     toy_fcn,
     toy_masks,
     toy_photo,
     toy_proposals,
 )
+from sentences import is_one_sentence
 from torch import Tensor
 
 from lib.base.problem import Problem

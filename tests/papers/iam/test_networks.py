@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from iam_toys import CLASSIFIER, FILLING, is_one_sentence, run_with, toy_dataset, toy_proposals, toy_trunk
+from iam_toys import CLASSIFIER, FILLING, run_with, toy_dataset, toy_proposals, toy_trunk
 from killed import Killed
+from sentences import is_one_sentence
 
 from lib.base.files import sha256
 from lib.base.problem import Problem

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from iam_toys import DEPTHS, TRAINING, is_one_sentence, toy_filling
+from iam_toys import DEPTHS, TRAINING, toy_filling
 from killed import Killed
+from sentences import is_one_sentence
 from torch import Tensor
 
 from lib.base.problem import Problem
