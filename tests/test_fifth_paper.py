@@ -19,7 +19,7 @@ STAGE = """  scorecam:
       metrics: [{"reports/${item}/metrics/scorecam.json": {cache: false}}]
       plots: [{"reports/${item}/figures/scorecam": {cache: false}}]
 """
-CONSTANTS = "scorecam: {side: 96, batch: 64, images: 3}\n"
+CONSTANTS = "scorecam: {side: 64, batch: 64, images: 3}\n"
 
 pytestmark = pytest.mark.slow
 

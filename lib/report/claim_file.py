@@ -8,7 +8,6 @@ import yaml
 
 from lib.base.problem import Problem, nearest
 from lib.report.paper import Paper, Papers
-from lib.report.words import METRICS
 
 CLAIMS = Path(__file__).with_name("claims")   # a folder of YAML beside the module claims.py
 COMMON = {"id", "kind", "statement", "where", "table", "metrics"}
@@ -59,6 +58,11 @@ class Claim:
     paper_value: float | None = None
     note: str = ""
 
+    @property
+    def direction(self) -> int:
+        """1 where more is better, -1 where less is, 0 neither."""
+        return self.paper.known_metrics[self.metric].direction
+
 
 def load_claims(papers: Papers, folder: Path = CLAIMS) -> list[Claim]:
     """Every claim of every paper, file by file; an entry on several metrics becomes one claim per metric."""
@@ -83,7 +87,7 @@ def _claims_of(file: Path, paper: Paper) -> Iterator[Claim]:
     if not isinstance(entries, list):
         raise Problem(f'{file.name}: must be a list of claims, each starting "- id: ...".')
     for number, entry in enumerate(entries, 1):
-        _check(entry, file.name, number)
+        _check(entry, paper, file.name, number)
         yield from _expand(entry, paper)
 
 
@@ -99,17 +103,17 @@ def _expand(entry: dict[str, Any], paper: Paper) -> Iterator[Claim]:
     for metric in entry["metrics"]:
         name, statement = entry["id"], entry["statement"]
         if len(entry["metrics"]) > 1:
-            name, statement = f"{name}_{metric}", f"{statement} ({METRICS[metric].label})"
+            name, statement = f"{name}_{metric}", f"{statement} ({paper.known_metrics[metric].label})"
         yield Claim(id=name, entry=entry["id"], paper=paper, in_words=entry["statement"], statement=statement,
                     metric=metric, **fields)
 
 
-def _check(entry: Any, file: str, number: int) -> None:
+def _check(entry: Any, paper: Paper, file: str, number: int) -> None:
     if not isinstance(entry, dict):
         raise Problem(f"{file}: claim {number} must hold keys ({', '.join(sorted(COMMON))}).")
     where = f'{file}: claim "{entry.get("id", number)}"'
     _check_keys(entry, where)
-    _check_metrics(entry, where)
+    _check_metrics(entry, paper, where)
     _check_values(entry, where)
 
 
@@ -127,14 +131,15 @@ def _check_keys(entry: dict[str, Any], where: str) -> None:
             raise Problem(f'{where} lacks the key "{key}", which kind "{kind}" needs.')
 
 
-def _check_metrics(entry: dict[str, Any], where: str) -> None:
+def _check_metrics(entry: dict[str, Any], paper: Paper, where: str) -> None:
+    known = paper.known_metrics
     metrics = entry["metrics"]
     if not isinstance(metrics, list) or not metrics:
         raise Problem(f"{where}: metrics must be a list such as [ois, ods].")
     for metric in metrics:
-        if metric not in METRICS:
-            raise Problem(f'{where} has the unknown metric "{metric}"{nearest(str(metric), METRICS)}')
-        if METRICS[metric].direction == 0 and entry["kind"] != "share":
+        if metric not in known:
+            raise Problem(f'{where} has the unknown metric "{metric}"{nearest(str(metric), known)}')
+        if known[metric].direction == 0 and entry["kind"] != "share":
             raise Problem(f'{where}: neither more nor less of "{metric}" is better; '
                           'only kind "share" can judge it.')
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from lib.report.claim_file import Claim
 from lib.report.verdicts import FAILS, HOLDS, NOT_RUN, TURNED, UNCLEAR, Cell, Outcome, judge_cell
-from lib.report.words import METRICS
 
 PLURAL = {HOLDS: "hold", FAILS: "fail", UNCLEAR: "unclear", NOT_RUN: "not run"}   # of several claims
 Records = list[dict[str, Any]]
@@ -77,7 +76,7 @@ def _paper_value(claim: Claim, dataset: str | None) -> float | None:
     others = [claim.paper.value(claim.table, dataset, name, claim.metric) for name in rivals]
     if not others or None in others:
         return None
-    direction = METRICS[claim.metric].direction
+    direction = claim.direction
     if claim.kind == "gain":
         return round(direction * 100 * (row / others[0] - 1), 2)
     hardest = max if (direction > 0) != (claim.kind in TURNED) else min   # the one that the verdict rests on

@@ -10,6 +10,7 @@ import yaml
 from lib.base.paths import ROOT
 from lib.base.problem import Problem, nearest
 from lib.base.strict import build
+from lib.report.words import METRICS, Metric
 
 FOLDER = ROOT / "lib" / "papers"
 COMPARISON = Path(__file__).with_name("comparison.yaml")
@@ -46,6 +47,7 @@ class Description:
     """What a `paper.yaml` holds besides numbers, checked like params.yaml.
 
     only_metric   what a row stands for that holds a single number instead of metrics
+    metrics       metric -> what it is, where no other paper has it
     labels        row -> how tables and figures name it
     titles        table -> its heading
     by_class      tables whose rows are a data set's own classes: nothing to compare with on another one
@@ -57,6 +59,7 @@ class Description:
     venue: str = ""
     link: str | None = None
     only_metric: str = ""
+    metrics: dict[str, Metric] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     by_class: tuple[str, ...] = ()
@@ -125,6 +128,11 @@ class Paper(Description):
         if table in self.by_class and reference != dataset:
             return {}
         return self.printed_rows(table, reference)
+
+    @property
+    def known_metrics(self) -> dict[str, Metric]:
+        """Those that papers share, then its own."""
+        return METRICS | self.metrics
 
     @property
     def citation(self) -> str:

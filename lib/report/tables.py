@@ -1,14 +1,14 @@
 """Tables of results beside the paper's, as markdown for pages and as HTML for notebooks."""
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lib.report.numbers import EMPTY, with_interval
 from lib.report.paper import Paper, Rows
-from lib.report.words import DIRECTIONS, METRICS
+from lib.report.words import DIRECTIONS, METRICS, Metric
 
 OURS = "ours"   # heads a column where nothing was run
 
@@ -49,14 +49,19 @@ class Table:
         return {metric for row in self.printed.values() for metric in row if metric != "run"}
 
     @cached_property
+    def known(self) -> dict[str, Metric]:
+        """Metrics that have a name and an explanation."""
+        return self.paper.known_metrics if self.paper else METRICS
+
+    @cached_property
     def used(self) -> list[str]:
-        """Metrics that the table shows: in the order of METRICS, then those that are not listed there."""
+        """Metrics that the table shows: those that are known in their order, then all others."""
         found: list[str] = []
         for rows in [*self.networks.values(), self.printed]:
             for row in rows.values():
                 found += [metric for metric in row if metric != "run"]
-        ranked = [metric for metric in METRICS if metric in found]
-        ranked += [metric for metric in dict.fromkeys(found) if metric not in METRICS]
+        ranked = [metric for metric in self.known if metric in found]
+        ranked += [metric for metric in dict.fromkeys(found) if metric not in self.known]
         return [metric for metric in ranked if self.columns is None or metric in self.columns]
 
     def groups(self) -> list[tuple[str, list[str]]]:
@@ -66,7 +71,7 @@ class Table:
             names = list(self.networks) or [OURS]
             if metric in self.in_paper:
                 names.append(self._papers_column())
-            label = METRICS[metric].label if metric in METRICS else metric
+            label = self.known[metric].label if metric in self.known else metric
             groups.append((label, names))
         return groups
 
@@ -102,7 +107,7 @@ def markdown_table(table: Table, define: bool = True) -> str:
     lines = [header, ["---", *["---:"] * (len(header) - 1)]]
     lines += [[label, *cells] for label, cells in table.lines()]
     body = "\n".join(markdown_row(line) for line in lines) + "\n"
-    words = definitions(table.used) if define else ""
+    words = definitions(table.used, table.known) if define else ""
     return f"{words}\n\n{body}" if words else body
 
 
@@ -116,15 +121,15 @@ def html_table(table: Table) -> str:
     for label, cells in table.lines():
         values = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
         rows += f"<tr><th>{html.escape(label)}</th>{values}</tr>\n"
-    words = "".join(f"<li>{html.escape(line)}</li>" for line in _sentences(table.used))
+    words = "".join(f"<li>{html.escape(line)}</li>" for line in _sentences(table.used, table.known))
     head = f"<tr><th></th>{spans}</tr>\n<tr><th></th>{names}</tr>"
     return (f"<ul>{words}</ul>\n<table>\n<thead>{head}</thead>\n"
             f"<tbody>\n{rows}</tbody>\n</table>\n")
 
 
-def definitions(metrics: Sequence[str]) -> str:
+def definitions(metrics: Sequence[str], known: Mapping[str, Metric]) -> str:
     """One markdown bullet per metric: what it is and which direction is better."""
-    return "\n".join(f"- {line}" for line in _sentences(metrics))
+    return "\n".join(f"- {line}" for line in _sentences(metrics, known))
 
 
 def title(name: str) -> str:
@@ -145,11 +150,11 @@ def markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def _sentences(metrics: Sequence[str]) -> list[str]:
+def _sentences(metrics: Sequence[str], known: Mapping[str, Metric]) -> list[str]:
     sentences = []
     for metric in metrics:
-        if metric in METRICS:
-            label, words, sign = METRICS[metric]
-            direction = f"; {DIRECTIONS[sign]}" if sign else ""
-            sentences.append(f"{label}: {words}{direction}.")
+        if metric in known:
+            words = known[metric]
+            direction = f"; {DIRECTIONS[words.direction]}" if words.direction else ""
+            sentences.append(f"{words.label}: {words.definition}{direction}.")
     return sentences

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from lib.report.claim_file import Claim
 from lib.report.numbers import known, with_interval
-from lib.report.words import METRICS
 
 HOLDS, FAILS = "holds", "fails"
 UNCLEAR, NOT_RUN = "unclear", "not run"
@@ -114,14 +113,14 @@ def _optimum(claim: Claim, cell: Cell) -> Outcome:
 
 def _rise(claim: Claim, cell: Cell) -> Outcome:
     gap = _difference(cell, claim.row, claim.base, claim.metric)
-    verdict = at_least(_directed(gap, METRICS[claim.metric].direction), claim.minimum)
+    verdict = at_least(_directed(gap, claim.direction), claim.minimum)
     note = f"difference {claim.row} - {claim.base} {gap}, at least {claim.minimum:g} claimed"
     return Outcome(verdict, gap, note)
 
 
 def _gain(claim: Claim, cell: Cell) -> Outcome:
     ratio = _span(cell.comparisons, f"{claim.row} / {claim.base}", claim.metric)
-    percent = _directed(Span(*(100 * (r - 1) for r in ratio)), METRICS[claim.metric].direction)
+    percent = _directed(Span(*(100 * (r - 1) for r in ratio)), claim.direction)
     note = f"gain of {claim.row} over {claim.base} in percent {percent}"
     return Outcome(at_least(percent, claim.minimum), percent, note)
 
@@ -136,7 +135,7 @@ def _value(claim: Claim, cell: Cell) -> Outcome:
     printed = claim.paper.value(claim.table, cell.dataset, claim.row, claim.metric)
     if printed is None:
         raise Missing(f"the paper has no value for {cell.dataset}")
-    direction = METRICS[claim.metric].direction
+    direction = claim.direction
     verdict = at_least(_directed(span, direction), direction * printed - claim.tolerance)
     note = f"{claim.row} {span}, the paper's {printed:g}, tolerance {claim.tolerance:g}"
     return Outcome(verdict, span, note)
@@ -149,7 +148,7 @@ _KINDS: dict[str, Callable[[Claim, Cell], Outcome]] = {
 
 def _weakest(claim: Claim, cell: Cell, others: Sequence[str], test: Callable[[Span], str]) -> Outcome:
     """Judge the row against each of the others; the least favourable of the paired differences decides."""
-    direction = METRICS[claim.metric].direction
+    direction = claim.direction
     judged = []
     for other in others:
         gap = _difference(cell, claim.row, other, claim.metric)

@@ -1,15 +1,17 @@
 """Metrics and tiers in words: what each is called, and whether higher is better."""
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True)
+class Metric:
     """A metric as tables name and explain it.
 
     direction   1 higher is better, -1 lower is better, 0 neither
     """
     label: str
     definition: str
-    direction: int
+    direction: Literal[1, -1, 0]
 
 
 MEAN_PRECISION = (

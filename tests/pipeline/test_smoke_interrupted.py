@@ -32,7 +32,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
 
     done = dvc(folder, "repro", "rcam@smoke", "rcam_scales@smoke")
     assert done.status == 0, done.output
-    assert done.stages == ["rcam@smoke", "rcam_scales@smoke"]
+    assert set(done.stages) == {"rcam@smoke", "rcam_scales@smoke"}
     here, there = metrics(folder), metrics(project)
     assert set(here) == {"rcam", "rcam_scales"}
     for name in here:

@@ -10,7 +10,7 @@ from lib.base.problem import Problem
 from lib.papers import PAPERS
 from lib.report.claim_file import load_claims
 from lib.report.paper import Front, Guest, Paper, Papers, papers as papers_of
-from lib.report.tables import Table
+from lib.report.tables import Table, markdown_table
 from lib.report.words import METRICS
 
 QUOTED_ON_VOC = {"MIL-FCN", "EM-Adapt", "CCNN", "MIL-sppxl", "MIL-bb", "MIL-seg"}
@@ -245,3 +245,25 @@ def test_a_table_of_voc_reads_the_same_under_both_names(papers: Papers, key: str
     assert len(tables) == {"dcsm": 9, "fcn_gbp": 1}[key]
     for table in tables:
         assert paper.printed_rows(table, "voc") == paper.printed_rows(table, "voc2012") != {}, table
+
+
+def test_metrics_of_its_own(tmp_path: Path) -> None:
+    """Named in its own file, they are shown as the shared ones are, and judged by their direction."""
+    path = tmp_path / "own" / "paper.yaml"
+    path.parent.mkdir()
+    path.write_text(MINIMAL + "metrics: {drop: {label: drop (%), definition: what is lost, direction: -1}}\n"
+                    "table1: {net: {drop: 31.50}}\n", encoding="utf-8")
+    own = Paper.read(path)
+    text = markdown_table(Table({}, "table1", "voc", own))
+    assert "- drop (%): what is lost; lower is better." in text
+    assert "| drop (%) paper |" in text and "31.50" in text
+    assert "drop" not in METRICS and own.known_metrics["ods"] is METRICS["ods"]
+    (tmp_path / "own.yaml").write_text("""
+- {id: less, kind: at_least, statement: it loses less, where: table 1, table: table1, metrics: [drop],
+   row: net, others: [cam], margin: 1}
+""", encoding="utf-8")
+    claims = load_claims(Papers({"own": own}, own, {}), tmp_path)
+    assert [claim.direction for claim in claims] == [-1]
+    with pytest.raises(Problem, match="direction"):
+        path.write_text(path.read_text(encoding="utf-8").replace("-1", "down"), encoding="utf-8")
+        Paper.read.__wrapped__(path)

@@ -91,7 +91,7 @@ def test_a_metric_is_defined_above_its_table(metrics: Build, rcam: Paper) -> Non
     text = markdown_table(table)
     assert text.startswith("- MAE: mean absolute difference") and "; lower is better.\n\n| " in text
     assert markdown_table(table, define=False).startswith("| ")
-    assert definitions(["share", "unheard"]) == "- share (%): share of the images, in percent."
+    assert definitions(["share", "unheard"], METRICS) == "- share (%): share of the images, in percent."
     assert all(metric.direction in (-1, 0, 1) and metric.definition for metric in METRICS.values())
 
 
