@@ -4,12 +4,15 @@ export DVC_NO_ANALYTICS := 1
 export THP_MEM_ALLOC_ENABLE := 1
 PYTHON_VENV := .venv/bin/python
 
-.PHONY: help setup repro test lint lab report stale lock clean
+.PHONY: help setup repro test lint lab report stale times lock clean
 
 help:
 	@echo 'make repro                           every table and figure of the active tiers (params.yaml); resumes where it was'
 	@echo 'make repro TIERS="collage mirror"    of these tiers'
 	@echo 'make repro MIRROR=folder             with the real photographs in that folder'
+	@echo 'make repro JOBS=4                    by so many processes beside each other (default one for each core)'
+	@echo 'make repro CLUSTER=address           by the workers of a Dask cluster that sees these files'
+	@echo 'make times                           where the time of the last run went, by stage and kind of work'
 	@echo 'make report                          tables, figures and verdicts again from the metrics that are there'
 	@echo 'make stale                           which results are older than the code, and why'
 	@echo 'make test                            style and all tests'
@@ -22,13 +25,17 @@ setup:
 	@tools/setup.sh
 
 repro: setup
-	$(PYTHON_VENV) -m lib.pipeline repro $(TIERS:%=--tier %) $(if $(MIRROR),--mirror "$(MIRROR)")
+	$(PYTHON_VENV) -m lib.pipeline repro $(TIERS:%=--tier %) $(if $(MIRROR),--mirror "$(MIRROR)") \
+	  $(if $(JOBS),--jobs "$(JOBS)") $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 report: setup
 	$(PYTHON_VENV) -m lib.pipeline report
 
 stale: setup
 	$(PYTHON_VENV) -m lib.pipeline stale $(TIERS)
+
+times: setup
+	$(PYTHON_VENV) -m lib.pipeline times $(TIERS)
 
 lint: setup
 	$(PYTHON_VENV) -m ruff check --quiet lib tests tools notebooks

@@ -3,6 +3,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from lib.base import shards
 from lib.base.problem import exit_status
 
 EXAMPLES = """examples:
@@ -55,6 +56,7 @@ def _add_segment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
                          help="folder for the results; what is there already is not computed again")
     segment.add_argument("--threshold", type=float,
                          help="a pixel is foreground from here on (default 0.5, or the method's own)")
+    segment.add_argument("--shard", nargs="?", const=shards.FROM_STARTER, metavar="I/N", help=shards.HELP)
     _add_shared(segment)
 
 
@@ -79,6 +81,8 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", type=Path,
                          help="a trained network's file (default what the tier's training stage left)")
     command.add_argument("--batch", type=_count, help="images at a time")
+    command.add_argument("--jobs", help="processes beside each other (default $JOBS, or one for each core)")
+    command.add_argument("--cluster", help="a Dask scheduler, whose workers take the place of processes")
 
 
 def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

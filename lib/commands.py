@@ -1,15 +1,18 @@
 """What `python -m lib` does."""
 import argparse
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from lib.base.files import whole_file, write_json
+from lib.base import shards, work
+from lib.base.files import digest, whole_file, write_json
 from lib.base.paths import DATA
 from lib.base.problem import Problem, nearest
-from lib.base.progress import progress
 from lib.data.images import read_rgb
 from lib.methods import default_threshold, evaluate as score, evaluates, segmenter, segments
 from lib.papers.found import Found, Request
@@ -20,22 +23,84 @@ HEAT_SHARE = 0.55   # of an overlay: so much is the heat map, the rest the photo
 IMAGES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Photographs that the method sees together; which those are depends on the folder alone."""
+    paths: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        return ", ".join(path.name for path in self.paths)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A batch that was done: a line for each photograph in which classes were found, and what failed."""
+    lines: tuple[str, ...]
+    failures: Mapping[str, str]
+
+
 def segment(args: argparse.Namespace) -> None:
     """Heat map, mask and overlay of every photograph; those already there are left as they are."""
     request = _request(args)
     if not 0 < request.threshold <= 1:
         raise Problem(f"--threshold: {request.threshold} is out of range, it must be above 0 and at most 1.")
-    maps_of = segmenter(request)
+    work.use(args.jobs, args.cluster)
+    share = shards.shard(args.shard)
     photographs = _photographs(args.input)
-    todo = [path for path in photographs if not (args.out / f"{path.stem}_overlay.jpg").exists()]
     size = request.batch or USUAL_BATCH
-    for start in progress(range(0, len(todo), size), "segmenting"):
-        paths = todo[start:start + size]
-        photos = [read_rgb(path) for path in paths]
-        for path, photo, found in zip(paths, photos, maps_of(photos), strict=True):
-            _write_maps(args.out, path.stem, photo, found, request.threshold)
-            if found.names:
-                print(f"{path.name}: {', '.join(found.names)}")
+    batches = [Batch(tuple(photographs[i:i + size])) for i in range(0, len(photographs), size)]
+    own = share.part(batches)
+    asks_for = digest({"method": request.method, "tier": request.tier, "network": request.network,
+                       "threshold": request.threshold, "batch": size, "photographs": len(photographs)})
+    shards.check(args.out, share, asks_for)
+    todo = [batch for batch in own if _missing(batch, args.out)]
+    failures: dict[str, str] = {}
+    for segmented in work.each(partial(_segmenter, request, args.out), todo, "segmenting"):
+        failures |= segmented.failures
+        for line in segmented.lines:
+            print(line)
+    if share.of > 1:
+        count = sum(len(batch.paths) for batch in own)
+        shards.note(args.out, share, {"segment": shards.Done(count, failures, asks_for)})
+    if failures:
+        raise work.problem(failures, len(photographs), "segmenting")
+
+
+def _segmenter(request: Request, out: Path) -> Callable[[Batch], Segmented]:
+    maps_of = segmenter(request)
+
+    def do(batch: Batch) -> Segmented:
+        photos, failures = _decoded(batch)
+        maps = maps_of(list(photos.values())) if photos else []
+        lines = []
+        for (path, photo), found in zip(photos.items(), maps, strict=True):
+            if not _overlay_of(path, out).exists():
+                _write_maps(out, path.stem, photo, found, request.threshold)
+                if found.names:
+                    lines.append(f"{path.name}: {', '.join(found.names)}")
+        return Segmented(tuple(lines), failures)
+    return do
+
+
+def _decoded(batch: Batch) -> tuple[dict[Path, Image.Image], dict[str, str]]:
+    """The photographs of a batch, and why some of them cannot be read."""
+    photos, failures = {}, {}
+    for path in batch.paths:
+        try:
+            photos[path] = read_rgb(path)
+        except Problem as problem:
+            failures[path.name] = str(problem)
+    return photos, failures
+
+
+def _missing(batch: Batch, out: Path) -> bool:
+    return not all(_overlay_of(path, out).exists() for path in batch.paths)
+
+
+def _overlay_of(path: Path, out: Path) -> Path:
+    return out / f"{path.stem}_overlay.jpg"
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -43,6 +108,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from lib.data.dataset import Dataset, subset
 
     request = _request(args)
+    work.use(args.jobs, args.cluster)
     dataset = Dataset(args.data)
     samples = subset(dataset.split(args.split), args.images)
     scored = score(request, dataset, samples)

@@ -1,4 +1,6 @@
 """Fixtures of all tests: one seed, and a small data set whose truth is known."""
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,8 @@ from scenes import scene
 
 from lib.data.dataset import VOID, Dataset, Sample
 from lib.data.writer import writing
+
+os.environ["JOBS"] = "1"   # tests run beside each other already
 
 
 @pytest.fixture(autouse=True)

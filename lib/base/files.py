@@ -74,7 +74,7 @@ def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
     """
     path = folder / FINGERPRINT
     fingerprint = {"fingerprint": digest(facts)}
-    if not path.is_file() or _content(path) != fingerprint:
+    if not path.is_file() or read_fingerprint(path) != fingerprint:
         if folder.exists():
             shutil.rmtree(folder)
         write_json(path, fingerprint)
@@ -84,7 +84,7 @@ def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
             file.unlink()
 
 
-def _content(path: Path) -> object:
+def read_fingerprint(path: Path) -> object:
     """A fingerprint's content; beside a damaged one, what took hours is not thrown away without a word."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from lib.base.problem import Problem
+from lib.base.spent import spends
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000   # above this an image is refused rather than risk the machine's memory
 
 
+@spends("decoding")
 def open_image(path: Path) -> Image.Image:
     """Decode a file completely and turn it as its EXIF block says.
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from lib.base.spent import spends
+
 # image -> score maps and the layers of interest
 ForwardPass = Callable[[Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 
@@ -51,6 +53,7 @@ class Traced:
     scores: Tensor
     layers: Mapping[str, Tensor]
 
+    @spends("backward")
     def gradients(self, classes: Tensor, chunk: int = 8, last: bool = True) -> dict[str, Tensor]:
         """max over channels of |dS_c / dL| at every layer L (eq. 3): `{layer: (B, C, h, w)}`.
 
@@ -73,6 +76,7 @@ class Traced:
         return {name: torch.cat(maps).transpose(0, 1) for name, maps in by_layer}
 
 
+@spends("forward")
 def trace(forward_pass: ForwardPass, image: Tensor, guided: bool) -> Traced:
     """One forward pass of images `(B, 3, H, W)`; how gradients come back through it is decided here."""
     with torch.enable_grad(), Rectifiers(guided):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lib.base.spent import spends
 from lib.maps.peaks import Peaks
 from lib.maps.top_down import TopDown
 
@@ -44,6 +45,7 @@ class Traced:
     scores: Tensor   # (B, K, h, w)
     layers: Mapping[str, Tensor] = field(default_factory=dict)   # outputs of the modules that were asked for
 
+    @spends("backward")
     def down(self, seeds: Tensor) -> Tensor:
         """Probabilities at the score maps, `(S, B, K, h, w)` -> at the image, `(S, B, 3, H, W)`."""
         def one_down(probability: Tensor) -> Tensor:
@@ -52,6 +54,7 @@ class Traced:
         return torch.vmap(one_down)(seeds)
 
 
+@spends("forward")
 def trace(net: ScoresPeaks, rgb: Tensor, layers: Sequence[str] = ()) -> Traced:
     """One forward pass of images `(B, 3, H, W)`; gradients must be on.
 

@@ -1,7 +1,9 @@
 """From heat maps to scores, for every method that yields one foreground map an image."""
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from lib.base.problem import Problem
 from lib.base.progress import progress
+from lib.base.work import each
 from lib.data.dataset import (
     Sample,
     subset as subset,  # callers find it here too
@@ -16,6 +19,7 @@ from lib.data.dataset import (
 from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.fmeasure import Curve, Curves, curve
 
+T = TypeVar("T")
 HeatMaps = Callable[[Sequence[Sample]], Mapping[str, Tensor]]   # a batch -> rows of maps (B, 1, h, w) in 0..1
 
 
@@ -43,6 +47,14 @@ class Scored:
                 heat = _enlarged(values[i:i + 1], truth.shape)
                 self.curves.setdefault(row, []).append(curve(heat, truth, valid))
 
+    def extend(self, other: "Scored") -> None:
+        """Append the images of another run."""
+        for row, curves in other.curves.items():
+            self.curves.setdefault(row, []).extend(curves)
+        self.ids += other.ids
+        self.dropped += other.dropped
+        self.seconds += other.seconds
+
     def scores(self, chance: Chance) -> dict[str, Scores]:
         """{row: {metric: draws}}; every row on the same draws of images."""
         if not self.ids:
@@ -58,19 +70,38 @@ class Scored:
 
 def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:
     """Consecutive batches with a progress bar."""
-    parts = [samples[i:i + size] for i in range(0, len(samples), size)]
-    yield from progress(parts, label)
+    yield from progress(_parts(samples, size), label)
 
 
-def score(samples: Sequence[Sample], batch: int, maps: HeatMaps, label: str) -> Scored:
-    """Run a method, which turns a batch of samples into heat maps, over all samples, and score them."""
+def each_batch(make: Callable[[], Callable[[Sequence[Sample]], T]], samples: Sequence[Sample], size: int,
+               label: str) -> Iterator[T]:
+    """Results on consecutive batches, which processes share (`lib.base.work.each`)."""
+    return each(make, _parts(samples, size), label)
+
+
+def score(samples: Sequence[Sample], batch: int, make: Callable[[], HeatMaps], label: str) -> Scored:
+    """Run a method over all samples, and score its maps; `make` is called once in every process."""
     scored = Scored()
-    for part in batches(samples, batch, label):
+    for part in each_batch(partial(_scorer, make), samples, batch, label):
+        scored.extend(part)
+    return scored
+
+
+def _scorer(make: Callable[[], HeatMaps]) -> Callable[[Sequence[Sample]], Scored]:
+    maps = make()
+
+    def of_batch(part: Sequence[Sample]) -> Scored:
+        scored = Scored()
         start = perf_counter()
         rows = maps(part)
-        scored.seconds += perf_counter() - start
+        scored.seconds = perf_counter() - start
         scored.add(rows, part)
-    return scored
+        return scored
+    return of_batch
+
+
+def _parts(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
+    return [samples[i:i + size] for i in range(0, len(samples), size)]
 
 
 def _enlarged(heat: Tensor, shape: tuple[int, int]) -> np.ndarray:

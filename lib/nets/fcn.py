@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.base.problem import Problem
+from lib.base.spent import spends
 from lib.maps.peaks import peak_stimulation
 from lib.nets import load_network
 from lib.nets.network import Network
@@ -73,6 +74,7 @@ class Fcn(nn.Module):
         scores = self.head(outputs[self.trunk.features])
         return scores, {name: rgb if name == IMAGE else outputs[name] for name in layers}
 
+    @spends("forward")
     def forward(self, rgb: Tensor) -> Tensor:
         """Class scores f(x) `(B, K)`."""
         return self.pooled(self.score_maps(rgb))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.base.problem import Problem, nearest
+from lib.base.spent import spends
 
 STRIDE_PROBE = 448   # side of the image, on the meta device, that finds the strides of the response maps
 IsResponse = Callable[[str, nn.Module], bool]
@@ -70,6 +71,7 @@ class Network(nn.Module):
         """RGB (B, 3, H, W) in 0..1 -> what the network was trained on."""
         return self.normalisation(rgb)
 
+    @spends("forward")
     def forward(self, rgb: Tensor) -> Tensor:
         """Logits (B, K) of RGB images in 0..1."""
         return self.body(self.normalise(rgb))

@@ -26,6 +26,10 @@ class Link(NamedTuple):
         return self.module if self.name is None else f"{self.module}.{self.name}"
 
 
+# Decorators of lib that do no more than wrap a function.
+WRAPPERS: tuple[Link, ...] = (Link("lib.base.spent", "spends"),)
+
+
 @dataclass
 class Module:
     """The top level of a module, its statements sorted by what they are for.
@@ -96,7 +100,7 @@ class Module:
 
     def _is_ours(self, name: str) -> bool:
         """Whether an import from `lib` gives a name."""
-        return any(link.ours for link in self.links.get(name, ()))
+        return any(link.ours and link not in WRAPPERS for link in self.links.get(name, ()))
 
 
 def imported(statement: ast.Import | ast.ImportFrom, package: str) -> Iterator[tuple[str, Link]]:

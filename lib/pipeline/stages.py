@@ -3,18 +3,20 @@ import dataclasses
 import os
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from lib.base.paths import BUILD, DATA, REPORTS, ROOT, mirror_folder
 from lib.base.problem import Problem, nearest
+from lib.base.shards import WHOLE, Shard
 from lib.papers import PAPERS
 from lib.params import COMPOSED, NOTEBOOKS, SETTINGS, Params, load_params
 from lib.pipeline.code import code_of
 from lib.pipeline.library import Library, files_here
 from lib.proposals.stages import proposals
 
-Stage = Callable[[Any, str, Any], None]   # (params, tier, what tells the code that some functions run)
+Stage = Callable[..., None]   # (params, tier, what tells the code that some functions run[, share])
 
 # Which paper a notebook replicates; those that are missing here compare methods.
 OWNERS = {notebook: paper for paper, own in SETTINGS.items() for notebook in own.NOTEBOOKS}
@@ -66,9 +68,15 @@ def run(notebook: str, tier: str) -> None:
     run_notebook(ROOT / "notebooks" / f"{notebook}.ipynb", tier, parameters, REPORTS, BUILD)
 
 
-def run_stage(name: str, tier: str) -> None:
-    """Stage <name>@<tier> that is no notebook."""
-    STAGES[name](_params(tier), tier, code_of)
+def run_stage(name: str, tier: str, share: Shard = WHOLE) -> None:
+    """Stage <name>@<tier> that is no notebook, or this process's share of it."""
+    stage = STAGES[name]
+    if share == WHOLE:
+        stage(_params(tier), tier, code_of)
+    elif "share" in signature(stage).parameters:
+        stage(_params(tier), tier, code_of, share)
+    else:
+        raise Problem(f"{name}: cannot be shared among machines, leave --shard out.")
 
 
 def report(params: Params, tier: str, _: Any = None) -> None:

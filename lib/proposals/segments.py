@@ -7,6 +7,7 @@ from PIL import Image
 
 from lib.base.files import whole_file
 from lib.base.problem import Problem
+from lib.base.spent import spends
 from lib.proposals.region_tree import MEASURES, describe, merge
 
 SEGMENT_SIDE = 250                # pixels of the longest side on which segments are found
@@ -23,6 +24,7 @@ COLOURS: tuple[int, int, int] = (6, 8, 8)   # bins of L, a and b
 FRAME = 10.0           # weight of the frame
 
 
+@spends("proposals")
 def proposals(photo: Image.Image) -> np.ndarray:
     """Class-agnostic segments `(P, H, W)` bool of the photograph's size, large structures first.
 

@@ -1,9 +1,5 @@
 """Proposals of whole splits, found once, one file an image at the size of the finding; and their quality."""
-import multiprocessing
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lib.base.files import resume_folder
 from lib.base.problem import Problem
 from lib.base.progress import progress
+from lib.base.shards import WHOLE, FilledFolder, Shard
 from lib.data.dataset import VOID, Dataset, Sample, subset
 from lib.data.images import shrunk
 from lib.proposals import segments
@@ -29,25 +25,25 @@ class Job:
     sample: Sample
     path: Path
 
+    @property
+    def name(self) -> str:
+        """The image's id."""
+        return self.sample.id
+
 
 def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path,
-            code: Mapping[str, Any]) -> None:
+            code: Mapping[str, Any], share: Shard = WHOLE) -> None:
     """Find the proposals of `wanted` (split -> number of images, None: all), as `folder/<split>/<id>.npz`.
 
     Images that are there already, from the same data, constants and code, are kept; damaged files are found
     again, and images that are no longer wanted go. `code`: digests of the definitions that decide what
-    comes out, by name. As many processes as there are cores share the work.
+    comes out, by name.
     """
     jobs = _jobs(dataset, wanted, folder)
     facts = {"data": dataset.hash, "constants": _constants(), "code": dict(code)}
-    resume_folder(folder, facts, [job.path for job in jobs])
-    workers = min(os.cpu_count() or 1, len(jobs))
-    label = f"proposals, {dataset.name}"
-    if workers > 1:
-        _find_side_by_side(jobs, workers, label)
-    else:
-        for job in progress(jobs, label):
-            _find(job)
+    filled = FilledFolder(folder, facts, is_done=_readable)
+    filled.begin(jobs, share)
+    filled.fill(_finder, jobs, f"proposals, {dataset.name}", share)
 
 
 def _jobs(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path) -> list[Job]:
@@ -130,28 +126,21 @@ def proposal_quality(samples: Sequence[Sample], loaders: Mapping[str, Loader]) -
     return ProposalQuality(overlaps, np.array(numbers))
 
 
-def _find(job: Job) -> None:
+def _finder() -> Callable[[Job], None]:
+    return find
+
+
+def find(job: Job) -> None:
     """Write the proposals of one image, at the size at which segments are found.
 
     That is half the bytes and a tenth of the time to load, and larger masks would hold no more.
     """
-    if not (job.path.is_file() and _readable(job.path)):
-        save_proposals(job.path, proposals(shrunk(job.sample.photo(), segments.SEGMENT_SIDE)))
-
-
-def _find_side_by_side(jobs: Sequence[Job], workers: int, label: str) -> None:
-    """Find proposals in processes that are spawned: a fork would inherit locks of torch's threads."""
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
-            for _ in progress(pool.map(_find, jobs), label, total=len(jobs)):
-                pass
-    except BrokenProcessPool:
-        raise Problem(f"{label}: a process was killed, perhaps for want of memory; "
-                      "run it again, it goes on where it was.") from None
+    save_proposals(job.path, proposals(shrunk(job.sample.photo(), segments.SEGMENT_SIDE)))
 
 
 def _readable(path: Path) -> bool:
+    if not path.is_file():
+        return False
     try:
         load_proposals(path)
     except Problem:
@@ -165,8 +154,3 @@ def _load(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
         return masks
     return resized(masks, *shape)
 
-
-def _one_thread() -> None:
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from lib.base.problem import Problem
+from lib.base.spent import spends
 from lib.refine.crf import LEAST
 from lib.refine.settings import ConvCrfSettings
 
@@ -16,6 +17,7 @@ Offsets = list[tuple[int, int]]   # (dy, dx) to neighbours
 
 
 @torch.no_grad()
+@spends("crf")
 def refine_instances(image: Tensor, foreground: Tensor, settings: ConvCrfSettings) -> Tensor:
     """Foreground marginals `(P, H, W)` of P separate two-class problems on one image.
 

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lib.base.spent import spends
 from lib.refine.settings import CrfSettings
 
 LEAST = 1e-5   # probabilities are kept away from 0 and 1
@@ -32,6 +33,7 @@ def crf_of(image: np.ndarray, classes: int, settings: CrfSettings) -> Callable[[
         crf.addPairwiseBilateral(
             sxy=settings.theta_alpha, srgb=settings.theta_beta, rgbim=pixels, compat=settings.bilateral)
 
+    @spends("crf")
     def marginals(probability: np.ndarray) -> np.ndarray:
         unary = -np.log(np.clip(probability, LEAST, 1.0)).reshape(classes, -1)
         crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))

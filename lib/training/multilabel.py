@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lib.base.problem import Problem
 from lib.base.progress import progress
+from lib.base.spent import spends
 from lib.data.dataset import Sample
 from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import Fcn
@@ -50,6 +51,7 @@ def sigmoid_cross_entropy(scores: Tensor, p: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(scores, p, reduction="none").sum(1).mean()
 
 
+@spends("training")
 def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: TrainingSettings, seed: int,
           target: TrainedFile) -> Rows:
     """Train in place; returns the rows of the curves.

@@ -3,14 +3,16 @@
 It holds weights.safetensors, and what a training in progress needs to resume.
 """
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from lib.base.files import digest
 from lib.base.parallel import device
+from lib.base.work import each
 from lib.data.dataset import Dataset, subset
 from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional, read_header, save_fcn
@@ -36,14 +38,35 @@ def train_networks(dataset: Dataset, networks: Mapping[str, TrainingSettings], s
 
     `code`: digests of the definitions that decide what comes out, by name.
     """
+    tasks = []
     for name, settings in networks.items():
         recipe = Recipe(name, settings, seed, pooling)
-        target = folders.file(name, _fingerprint(dataset, recipe, code))
-        if not target.is_finished(read_header):
-            _train(dataset, recipe, target)
+        task = Task(recipe, folders.file(name, _fingerprint(dataset, recipe, code)))
+        if not task.target.is_finished(read_header):
+            tasks.append(task)
+    for _ in each(partial(_trainer, dataset), tasks, f"networks on {dataset.name}"):
+        pass
 
 
-def _train(dataset: Dataset, recipe: Recipe, target: TrainedFile) -> None:
+@dataclass(frozen=True)
+class Task:
+    """A network to train, and where it is to lie."""
+    recipe: Recipe
+    target: TrainedFile
+
+    @property
+    def name(self) -> str:
+        """The network's."""
+        return self.recipe.network
+
+
+def _trainer(dataset: Dataset) -> Callable[[Task], None]:
+    return partial(_train, dataset)
+
+
+def _train(dataset: Dataset, task: Task) -> None:
+    recipe = task.recipe
+    target = task.target
     settings = recipe.settings
     torch.manual_seed(recipe.seed)   # the head's first weights
     trunk = load_network(recipe.network)

@@ -33,21 +33,21 @@ def truth_map(part: list[Sample]) -> dict[str, Tensor]:
 
 
 def test_images_without_foreground_are_dropped_and_counted(samples: list[Sample]) -> None:
-    found = score(samples, 4, noise, "test")
+    found = score(samples, 4, lambda: noise, "test")
     assert found.dropped == 1 and found.ids == ["s0", "s2", "s3", "s4", "s5"]
     assert {row: len(curves) for row, curves in found.curves.items()} == {"a": 5, "b": 5}
     assert found.seconds > 0
 
 
 def test_the_truth_scores_perfectly_void_or_graded(samples: list[Sample]) -> None:
-    scored = score([sample for sample in samples if sample.id != "s1"], 1, truth_map, "test")
+    scored = score([sample for sample in samples if sample.id != "s1"], 1, lambda: truth_map, "test")
     found, _ = scored.table([], Chance(5, 0.95, 0))
     assert found["truth"]["ois"] == {"mean": 1, "low": 1, "high": 1} == found["truth"]["ods"]
     assert found["truth"]["mae"]["mean"] == 0
 
 
 def test_every_map_is_scored_at_the_size_of_its_truth(samples: list[Sample]) -> None:
-    found = score(samples, 3, noise, "test")
+    found = score(samples, 3, lambda: noise, "test")
     for i, sample in enumerate(s for s in samples if s.id != "s1"):
         truth, valid = sample.foreground()
         large = interpolate(noise([sample])["b"], truth.shape, mode="bilinear", align_corners=False)
@@ -58,20 +58,20 @@ def test_every_map_is_scored_at_the_size_of_its_truth(samples: list[Sample]) -> 
 
 
 def test_the_size_of_batches_changes_nothing(samples: list[Sample]) -> None:
-    one, all_ = (score(samples, n, noise, "test").table(PAIRS, CHANCE) for n in (1, 6))
+    one, all_ = (score(samples, n, lambda: noise, "test").table(PAIRS, CHANCE) for n in (1, 6))
     assert one == all_
 
 
 def test_two_runs_are_identical_and_the_seed_counts(samples: list[Sample]) -> None:
     first, second, other = (
-        score(samples, 2, noise, "test").table(PAIRS, Chance(200, 0.95, seed)) for seed in (0, 0, 1))
+        score(samples, 2, lambda: noise, "test").table(PAIRS, Chance(200, 0.95, seed)) for seed in (0, 0, 1))
     assert first == second
     ours, theirs = (rows["a"]["ois"] for rows, _ in (first, other))
     assert ours["mean"] == theirs["mean"] and ours != theirs
 
 
 def test_pairs_of_rows_that_are_there(samples: list[Sample]) -> None:
-    rows, pairs = score(samples, 2, noise, "test").table(PAIRS, CHANCE)
+    rows, pairs = score(samples, 2, lambda: noise, "test").table(PAIRS, CHANCE)
     assert list(pairs) == ["a - b", "a / b"] and set(pairs["a - b"]) == {"ois", "ods", "ods_mean_f", "mae"}
     difference = rows["a"]["mae"]["mean"] - rows["b"]["mae"]["mean"]
     assert pairs["a - b"]["mae"]["mean"] == pytest.approx(difference, abs=2e-6)

@@ -12,6 +12,7 @@ import yaml
 
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
+from lib.base.shards import WHOLE
 from lib.papers.csoa import stages as csoa
 from lib.papers.dcsm import stages as dcsm
 from lib.papers.iam import stages as iam
@@ -226,12 +227,13 @@ def test_proposals_are_computed_for_every_data_set(tier: str, params: Params, op
     proposals.proposals(params, tier, code_of)
     images = params.tier[tier].proposals.images
     assert opened == [tmp_path / "data" / tier / name for name in images]
-    assert [splits for _, splits, _, _ in calls] == list(images.values())
+    assert [splits for _, splits, *_ in calls] == list(images.values())
     (folder,) = listed("proposals", tier, "outs")
-    assert [place for _, _, place, _ in calls] == [tmp_path / folder / name for name in images]
+    assert [place for _, _, place, *_ in calls] == [tmp_path / folder / name for name in images]
     whole = set(source.stage_code("proposals"))
-    for *_, code in calls:
-        assert {"compute", "proposals", "SCALES", "merge"} <= set(code) < whole
+    for *_, code, share in calls:
+        assert share == WHOLE
+        assert {"find", "proposals", "SCALES", "merge"} <= set(code) < whole
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -261,7 +263,8 @@ def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened:
     compute = imitation("lib.papers.dcsm.maps", "compute", calls)
     monkeypatch.setattr("lib.papers.dcsm.maps.compute", compute)
     dcsm.dcsm_maps(params, tier, code_of)
-    (data, run, settings, weights, folder, code), = calls
+    (data, run, settings, weights, folder, code, share), = calls
+    assert share == WHOLE
     block = params.tier[tier].dcsm_maps
     assert opened == [tmp_path / "data" / tier / block.dataset]
     assert (data, run, settings) == (f"data set {block.dataset}", block, params.dcsm_maps)

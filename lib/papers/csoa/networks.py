@@ -1,6 +1,7 @@
 """The networks of CSoA, one folder each: their weights, and what they find on validation and test images."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 
 from lib.base.files import digest, sha256
 from lib.base.parallel import device, share, together
+from lib.base.work import each
 from lib.data.dataset import Dataset
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
@@ -69,11 +71,24 @@ def train_run(plan: RunPlan, folder: Path, logs: Path) -> None:
     Networks go below `folder`, curves below `logs`; a run that was interrupted resumes. Under torchrun every
     process trains, and the first one writes.
     """
+    make = partial(_trainer, plan, folder, logs)
+    if share()[1] > 1:
+        train_one = make()
+        for job in jobs(plan.run):
+            train_one(job)
+    else:
+        for _ in each(make, jobs(plan.run), f"networks of CSoA, {plan.network}"):
+            pass
+
+
+def _trainer(plan: RunPlan, folder: Path, logs: Path) -> Callable[[Job], None]:
+    """A function that trains one network, unless it is there, and locates objects with it."""
     side = plan.run.training.side
     photographs = Photographs(Squares(side), Squares(enlarged(side)))
     extractor = fold_normalisation(Extractor(load_network(plan.network)))
     extractor = extractor.to(device(), memory_format=torch.channels_last)
-    for job in jobs(plan.run):
+
+    def train_one(job: Job) -> None:
         fingerprint = digest(plan.trained_facts(job))
         target = TrainedFile(folder / job.name / "weights.safetensors", logs / f"{job.name}.csv", fingerprint)
         if not target.is_finished(read_two_classifiers):
@@ -81,6 +96,7 @@ def train_run(plan: RunPlan, folder: Path, logs: Path) -> None:
         if share()[0] == 0:
             locate_job(job, plan, photographs, target.weights)
         together()
+    return train_one
 
 
 def train_job(job: Job, plan: RunPlan, photographs: Photographs, extractor: Extractor,

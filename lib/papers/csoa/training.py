@@ -12,6 +12,7 @@ from torch.optim import SGD, Optimizer
 from lib.base.parallel import averaged, share
 from lib.base.problem import Problem
 from lib.base.progress import progress
+from lib.base.spent import spends
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.papers.csoa.batches import SingleObjects, Squares, balanced_batches, training_batch
@@ -54,6 +55,7 @@ def build(job: Job, network: str, classes: Sequence[str], training: CsoaTraining
     return fold_normalisation(network_of(job.variant, job.position, trunk, classes, training.width))
 
 
+@spends("training")
 def train(net: TwoClassifiers, task: TrainingTask, checkpoint: Path, fingerprint: str) -> list[Row]:
     """Train in place; returns the rows of the curves.
 

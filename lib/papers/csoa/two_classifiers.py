@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.base.problem import Problem, nearest
+from lib.base.spent import spends
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.nets.network import Network
@@ -40,6 +41,7 @@ class TwoClassifiers(nn.Module):
         self.w_f = classifier(maps[self.inner].shape[1], width, len(classes)) if inner else None
         self.eval()
 
+    @spends("forward")
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor | None]:
         """(S_L, S_F) of RGB images `(B, 3, H, W)` in 0..1; S_F is None without a second classifier."""
         maps = self.trunk.activations(rgb, self._modules_read())

@@ -3,9 +3,10 @@
 All tables of DCSM start from them.
 """
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,9 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from lib.base.files import resume_folder, sha256, whole_file, write_json
+from lib.base.files import sha256, whole_file, write_json
+from lib.base.parallel import device
 from lib.base.problem import Problem
-from lib.base.progress import progress
+from lib.base.shards import WHOLE, FilledFolder, Shard
 from lib.data.dataset import Dataset, Sample, subset
 from lib.maps.backprop import Traced
 from lib.nets.fcn import IMAGE, Fcn
@@ -94,11 +96,29 @@ class Part:
     samples: Sequence[Sample]
     ablations: bool
 
+    def files(self, place: Path) -> "list[RawFile]":
+        """Their files in the folder of a network."""
+        folder = place / self.folder
+        return [RawFile(sample, folder / f"{sample.id}.npz", self.ablations) for sample in self.samples]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The file with the raw maps of one image; `ablations`: with what only the ablation tables need."""
+    sample: Sample
+    path: Path
+    ablations: bool
+
+    @property
+    def name(self) -> str:
+        """The image's id."""
+        return self.sample.id
+
 
 # Whole splits
 
 def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Path, folder: Path,
-            code: Mapping[str, Any]) -> None:
+            code: Mapping[str, Any], share: Shard = WHOLE) -> None:
     """Raw maps of every network of the tier.
 
     Images that are there already, from the same weights, settings and code, are kept. `code`: digests of the
@@ -108,18 +128,22 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
         file = weights / network / "weights.safetensors"
         fcn = load_folded(file, network)
         place = folder / network
-        parts = _parts(dataset, images)
-        files = [place / part.folder / f"{sample.id}.npz" for part in parts for sample in part.samples]
+        files = [file for part in _parts(dataset, images) for file in part.files(place)]
         facts = {"weights": sha256(file), "data": dataset.hash, "side": run.side,
                  "settings": asdict(settings), "code": dict(code)}
-        resume_folder(place, facts, [place / BLOCKS, *files])
+        filled = FilledFolder(place, facts, [place / BLOCKS])
+        filled.begin(files, share)
         write_json(place / BLOCKS, blocks(fcn.trunk))
-        for part in parts:
-            target = place / part.folder
-            for sample in progress(part.samples, f"raw maps, {network}, {part.folder}"):
-                path = target / f"{sample.id}.npz"
-                if not path.is_file():
-                    write(path, image_maps(fcn, sample.photo(), settings, run.side, part.ablations))
+        filled.fill(partial(writer, fcn, settings, run.side), files, f"raw maps, {network}", share)
+
+
+def writer(fcn: Fcn, settings: MapsSettings, side: int) -> Callable[[RawFile], None]:
+    """A function that makes the file of an image; networks are sent to other processes by way of the CPU."""
+    fcn = fcn.to(device())
+
+    def make(file: RawFile) -> None:
+        write(file.path, image_maps(fcn, file.sample.photo(), settings, side, file.ablations))
+    return make
 
 
 def _parts(dataset: Dataset, images: MapsImages) -> list[Part]:

@@ -1,5 +1,6 @@
 """DCSM as a class-agnostic foreground map, to stand in rCAM's table 2."""
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lib.data.dataset import Sample
-from lib.metrics.scoring import Scored, score
+from lib.metrics.scoring import HeatMaps, Scored, score
 from lib.nets.fcn import Fcn
 from lib.papers.dcsm.blocks import blocks
 from lib.papers.dcsm.method import enlarge, enlarged, raw_maps, saliency, with_background
@@ -37,7 +38,10 @@ def foreground(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int) 
 
 def rcam_table2(fcn: Fcn, samples: Sequence[Sample], settings: DcsmSettings, side: int) -> Scored:
     """The row of DCSM, scored as rCAM's rows are."""
+    return score(samples, AT_ONCE, partial(_foregrounds, fcn, settings, side), f"rCAM's table 2, {fcn.name}")
+
+
+def _foregrounds(fcn: Fcn, settings: DcsmSettings, side: int) -> HeatMaps:
     def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
         return {"dcsm": torch.cat([foreground(fcn, sample.photo(), settings, side) for sample in part])}
-
-    return score(samples, AT_ONCE, maps, f"rCAM's table 2, {fcn.name}")
+    return maps

@@ -3,6 +3,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lib.base.paths import BUILD, DATA, REPORTS
+from lib.base.shards import WHOLE, Shard
 from lib.data.dataset import Dataset
 
 # Functions -> digests of the definitions that they reach, by name.
@@ -23,11 +24,13 @@ def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
     train_networks(dataset, run.networks, params.seed, folders, code_of(train_networks))
 
 
-def dcsm_maps(params: Any, tier: str, code_of: CodeOf) -> None:
-    """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps."""
-    from lib.papers.dcsm.maps import compute
+def dcsm_maps(params: Any, tier: str, code_of: CodeOf, share: Shard = WHOLE) -> None:
+    """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps; several machines may share it."""
+    from lib.papers.dcsm.maps import compute, image_maps, write
+    from lib.papers.dcsm.method import load_folded
 
     run = params.tier[tier].dcsm_maps
     dataset = Dataset(DATA / tier / run.dataset)
     weights = BUILD / tier / "dcsm_train"
-    compute(dataset, run, params.dcsm_maps, weights, BUILD / tier / "dcsm_maps", code_of(compute))
+    code = code_of(image_maps, write, load_folded)
+    compute(dataset, run, params.dcsm_maps, weights, BUILD / tier / "dcsm_maps", code, share)

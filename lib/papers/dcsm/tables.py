@@ -1,7 +1,8 @@
 """The tables of DCSM's notebooks: rows scored on the same images, from raw maps that were computed before."""
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from lib.base.files import sha256
 from lib.base.problem import Problem
-from lib.base.progress import progress
+from lib.base.work import each
 from lib.data.dataset import Dataset, Sample
 from lib.metrics import bootstrap
 from lib.metrics.bootstrap import Chance, Table, interval
@@ -18,7 +19,7 @@ from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import IMAGE, Fcn
 from lib.papers.dcsm.blocks import blocks
 from lib.papers.dcsm.labels import label_maps
-from lib.papers.dcsm.maps import ABLATIONS, BLOCKS, image_maps, load_scores, samples_with_maps, write
+from lib.papers.dcsm.maps import ABLATIONS, BLOCKS, RawFile, load_scores, samples_with_maps, writer
 from lib.papers.dcsm.rows import Row
 from lib.papers.dcsm.settings import MapsSettings
 from lib.report.paper import Paper
@@ -62,9 +63,10 @@ def open_split(dataset: Dataset, folder: Path) -> Split:
 def write_split(fcn: Fcn, samples: Sequence[Sample], settings: MapsSettings, side: int,
                 folder: Path) -> Split:
     """Compute the main raw maps of images of one's own into a folder."""
-    items = [(sample, folder / f"{sample.id}.npz") for sample in samples]
-    for sample, path in progress(items, f"raw maps, {fcn.name}"):
-        write(path, image_maps(fcn, sample.photo(), settings, side, ablations=False))
+    files = [RawFile(sample, folder / f"{sample.id}.npz", ablations=False) for sample in samples]
+    for _ in each(partial(writer, fcn, settings, side), files, f"raw maps, {fcn.name}"):
+        pass
+    items = [(file.sample, file.path) for file in files]
     return Split(items, [], [], blocks(fcn.trunk) | {IMAGE: (IMAGE,)}, fcn.classes)
 
 
@@ -103,11 +105,32 @@ def score_rows(items: Items, rows: Mapping[str, Row], split: Split, label: str) 
         raise Problem(f"{label}: no raw maps were computed for it; "
                       "raise the number of images under dcsm_maps in params.yaml.")
     matrices: dict[str, list[np.ndarray]] = {name: [] for name in rows}
-    for sample, path in progress(list(items), label):
-        truth = sample.mask("class_masks")
-        for name, predicted in label_maps(sample, path, rows, split).items():
-            matrices[name].append(confusion(truth, predicted, len(split.classes) + 1))
+    about = replace(split, items=[], ablations=[], val=[])   # what is sent to processes is to be small
+    for of_image in each(partial(_confuser, rows, about), [RawImage(*item) for item in items], label):
+        for name, matrix in of_image.items():
+            matrices[name].append(matrix)
     return {name: Confusions.of(of_images) for name, of_images in matrices.items()}
+
+
+@dataclass(frozen=True)
+class RawImage:
+    """An image and the file of its raw maps."""
+    sample: Sample
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The image's id."""
+        return self.sample.id
+
+
+def _confuser(rows: Mapping[str, Row], split: Split) -> Callable[[RawImage], dict[str, np.ndarray]]:
+    """A function that holds every row's segmentation of an image against the truth."""
+    def matrices(image: RawImage) -> dict[str, np.ndarray]:
+        truth = image.sample.mask("class_masks")
+        predicted = label_maps(image.sample, image.path, rows, split)
+        return {name: confusion(truth, each, len(split.classes) + 1) for name, each in predicted.items()}
+    return matrices
 
 
 # Tables

@@ -11,6 +11,7 @@ import numpy as np
 
 from lib.base.problem import Problem
 from lib.base.progress import progress
+from lib.base.spent import spends
 from lib.papers.fcn_gbp.settings import ZofSettings
 
 Fit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]   # features, labels -> weight, bias
@@ -63,6 +64,7 @@ class _Trained:
     rounds: int
 
 
+@spends("training")
 def train_mi_svm(bags: Bags, settings: ZofSettings, seed: int) -> MiSvm:
     """One classifier for each class.
 

@@ -1,7 +1,8 @@
 """The poster's rows beside DCSM's on the same images."""
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lib.base.progress import progress
+from lib.base.work import each
 from lib.data.dataset import VOID, Sample
 from lib.metrics import bootstrap
 from lib.metrics.bootstrap import Chance
@@ -22,7 +24,7 @@ from lib.papers.dcsm.maps import load_raw, load_scores
 from lib.papers.dcsm.method import enlarged, saliency, to_input
 from lib.papers.dcsm.rows import Row
 from lib.papers.dcsm.settings import DcsmSettings
-from lib.papers.dcsm.tables import Items, Split
+from lib.papers.dcsm.tables import Items, RawImage, Split
 from lib.papers.fcn_gbp.method import Detected, Superpixels, fcn_gbp, fcn_mcg, zof_gbp
 from lib.papers.fcn_gbp.mi_svm import Bags, MiSvm, train_mi_svm
 from lib.papers.fcn_gbp.settings import FcnGbpGrid, FcnGbpSettings, ZofSettings
@@ -128,20 +130,36 @@ def _showing(name: str, samples: Sequence[Sample]) -> deque[Sample]:
 def score_poster(poster: Poster, items: Items, rows: Mapping[str, Choice], ours: Mapping[str, Row],
                  split: Split) -> tuple[dict[str, Confusions], np.ndarray]:
     """Confusion matrices of the poster's rows and of DCSM's, `ours`; the counts for `proposal_table`."""
-    settings = next(iter(ours.values())).settings
     matrices: dict[str, list[np.ndarray]] = {}
     counts = []
-    for sample, path in progress(list(items), f"poster, {poster.fcn.name}"):
-        masks = proposals(sample.photo())
-        overlaps = quality(masks, *_objects(sample))
-        counts.append((len(overlaps), overlaps.sum(), (overlaps >= FOUND).sum()))
-        image = _Image(sample, path, masks)
-        results = _label(poster, image, rows, settings, split) | label_maps(sample, path, ours, split)
-        truth = sample.mask("class_masks")
-        for row, result in results.items():
-            matrices.setdefault(row, []).append(confusion(truth, result, len(split.classes) + 1))
+    make = partial(_image_scorer, poster, rows, ours, replace(split, items=[], ablations=[], val=[]))
+    images = [RawImage(*item) for item in items]
+    for of_image, counts_of_image in each(make, images, f"poster, {poster.fcn.name}"):
+        counts.append(counts_of_image)
+        for row, matrix in of_image.items():
+            matrices.setdefault(row, []).append(matrix)
     confusions = {row: Confusions.of(of_images) for row, of_images in matrices.items()}
     return confusions, np.array(counts)
+
+
+ImageScores = tuple[dict[str, np.ndarray], tuple[int, float, int]]   # confusion matrices, proposals' counts
+
+
+def _image_scorer(poster: Poster, rows: Mapping[str, Choice], ours: Mapping[str, Row],
+                  split: Split) -> Callable[[RawImage], ImageScores]:
+    settings = next(iter(ours.values())).settings
+
+    def of_image(raw: RawImage) -> ImageScores:
+        sample = raw.sample
+        masks = proposals(sample.photo())
+        overlaps = quality(masks, *_objects(sample))
+        counts = len(overlaps), overlaps.sum(), (overlaps >= FOUND).sum()
+        image = _Image(sample, raw.path, masks)
+        results = _label(poster, image, rows, settings, split) | label_maps(sample, raw.path, ours, split)
+        truth = sample.mask("class_masks")
+        n_labels = len(split.classes) + 1
+        return {row: confusion(truth, result, n_labels) for row, result in results.items()}, counts
+    return of_image
 
 
 def choices(grid: FcnGbpGrid, crf: CrfSettings) -> dict[str, Choice]:

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import interpolate
 
 from lib.base.problem import Problem
+from lib.base.spent import spends
 from lib.nets.saved import fill_described, read_described, save_described
 
 # Pixels of all maps that a CPU takes through all steps together: their weights (2 MB) stay in its cache.
@@ -120,6 +121,7 @@ class ExtentFilling(nn.Module):
         self.adapt = nn.ModuleList(_adapter(depth, width) for depth in depths)
         self.head = nn.Conv2d(width, channels * len(neighbours(r)), 1)
 
+    @spends("forward")
     def forward(self, prms: Tensor, levels: Sequence[Tensor], image: Tensor) -> Tensor:
         """IAM logits `(P, H, W)` of P peak response maps `(P, H, W)`.
 

@@ -4,6 +4,7 @@ Two masks of a class may not be the same object.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def iam_instances(photo: Image.Image, output: ClassifierOutput, maps: Tensor, se
 
 def by_convcrf(crf: ConvCrfSettings) -> Refine:
     """The paper's refinement."""
-    return lambda photo, maps: refined(photo, maps, crf, REFINED_SIDE)
+    return partial(refined, crf=crf, side=REFINED_SIDE)
 
 
 def unrefined(photo: Image.Image, maps: Tensor) -> Tensor:
@@ -90,17 +91,19 @@ def unrefined(photo: Image.Image, maps: Tensor) -> Tensor:
 
 def by_dense_crf(settings: CrfSettings) -> Refine:
     """The dense CRF instead, at the same size."""
-    def refine(photo: Image.Image, maps: Tensor) -> Tensor:
-        small = shrunk(photo, REFINED_SIDE)
-        crf = crf_of(np.asarray(small), 2, settings)
-        parts = []
-        for probability in unsquared(maps, small.height, small.width).cpu().numpy():
-            background_and_object = np.stack([1 - probability, probability])
-            parts.append(crf(background_and_object)[1])
-        if not parts:
-            return torch.zeros(0, small.height, small.width)
-        return torch.from_numpy(np.stack(parts))
-    return refine
+    return partial(_densely_refined, settings=settings)
+
+
+def _densely_refined(photo: Image.Image, maps: Tensor, settings: CrfSettings) -> Tensor:
+    small = shrunk(photo, REFINED_SIDE)
+    crf = crf_of(np.asarray(small), 2, settings)
+    parts = []
+    for probability in unsquared(maps, small.height, small.width).cpu().numpy():
+        background_and_object = np.stack([1 - probability, probability])
+        parts.append(crf(background_and_object)[1])
+    if not parts:
+        return torch.zeros(0, small.height, small.width)
+    return torch.from_numpy(np.stack(parts))
 
 
 def box_instances(boxed: ClassBoxes, proposals: np.ndarray,

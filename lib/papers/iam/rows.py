@@ -1,6 +1,7 @@
 """Rows of IAM's tables: what every method finds in the images of a split, compared with the truth."""
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from lib.data.dataset import Sample, instance_truth
 from lib.maps.cam import each_maximum_is_one
 from lib.metrics.instances import Compared, compared, compared_at_best
-from lib.metrics.scoring import batches
+from lib.metrics.scoring import batches, each_batch
 from lib.papers.iam.instances import (
     InstanceMasks,
     Refine,
@@ -56,18 +57,23 @@ class Scene:
 def scenes(trained: Trained, samples: Sequence[Sample], jobs: Sequence[FillingJob],
            label: str) -> Iterator[Scene]:
     """Image by image; a forward pass takes several at a time."""
-    loaders = open_proposals(trained.proposals, samples[0].split, [sample.id for sample in samples])
-    training = trained.network.filling
     for part in batches(samples, BATCH, label):
-        photos = [sample.photo() for sample in part]
-        output = run_classifier(trained.fcn, photos, training.side, training.map_side,
-                                present(trained.settings.peaks))
-        maps = {job: activate(trained.fillings[job], output) for job in jobs}
-        for place, (sample, photo) in enumerate(zip(part, photos, strict=True)):
-            its_peaks = output.peaks.image == place
-            numbers, classes = instance_truth(sample, len(trained.fcn.classes))
-            yield Scene(sample, photo, numbers, classes, loaders[sample.id](), output.of_image(place),
-                        {job: activations[its_peaks] for job, activations in maps.items()})
+        yield from scenes_of(trained, part, jobs)
+
+
+def scenes_of(trained: Trained, part: Sequence[Sample], jobs: Sequence[FillingJob]) -> Iterator[Scene]:
+    """The images of one forward pass."""
+    loaders = open_proposals(trained.proposals, part[0].split, [sample.id for sample in part])
+    training = trained.network.filling
+    photos = [sample.photo() for sample in part]
+    output = run_classifier(trained.fcn, photos, training.side, training.map_side,
+                            present(trained.settings.peaks))
+    maps = {job: activate(trained.fillings[job], output) for job in jobs}
+    for place, (sample, photo) in enumerate(zip(part, photos, strict=True)):
+        its_peaks = output.peaks.image == place
+        numbers, classes = instance_truth(sample, len(trained.fcn.classes))
+        yield Scene(sample, photo, numbers, classes, loaders[sample.id](), output.of_image(place),
+                    {job: activations[its_peaks] for job, activations in maps.items()})
 
 
 @dataclass(frozen=True)
@@ -110,20 +116,23 @@ def table_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int], s
 
     others   row -> what the main module's activation maps are refined with instead of the ConvCRF
     """
-    rows: Rows = {}
     jobs = [FillingJob(k, seed) for seed in trained.network.seeds for k in ks]
-    for scene in scenes(trained, samples, jobs, label):
-        _add(rows, RowKey("prm"), _prm(trained, scene), scene)
-        for job in jobs:
-            _add(rows, iam_row(job), _iam(trained, scene, job), scene)
-        for name, refine in (others or {}).items():
-            _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
-        _add_cams(rows, scene, shares)
-        if shares:
-            boxes = truth_boxes(scene.numbers, scene.classes)
-            for way, masks in box_instances(boxes, scene.proposals, scene.shape).items():
-                _add(rows, RowKey(f"gt_box_{way}"), masks, scene)
-    return rows
+    add = partial(_add_table, trained, jobs, shares, others or {})
+    return _over_scenes(trained, samples, jobs, add, label)
+
+
+def _add_table(trained: Trained, jobs: Sequence[FillingJob], shares: Sequence[float],
+               others: Mapping[str, Refine], rows: Rows, scene: Scene) -> None:
+    _add(rows, RowKey("prm"), _prm(trained, scene), scene)
+    for job in jobs:
+        _add(rows, iam_row(job), _iam(trained, scene, job), scene)
+    for name, refine in others.items():
+        _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
+    _add_cams(rows, scene, shares)
+    if shares:
+        boxes = truth_boxes(scene.numbers, scene.classes)
+        for way, masks in box_instances(boxes, scene.proposals, scene.shape).items():
+            _add(rows, RowKey(f"gt_box_{way}"), masks, scene)
 
 
 def other_refinements(settings: IamSettings) -> dict[str, Refine]:
@@ -135,40 +144,68 @@ def crf_rows(trained: Trained, samples: Sequence[Sample], crfs: Mapping[str, Con
              label: str) -> Rows:
     """The main module's masks, refined with several ConvCRFs and (`unrefined`) without any."""
     refines = {name: by_convcrf(crf) for name, crf in crfs.items()} | {"unrefined": unrefined}
-    rows: Rows = {}
-    for scene in scenes(trained, samples, [trained.main_job], label):
-        for name, refine in refines.items():
-            _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
-    return rows
+    add = partial(_add_refined, trained, refines)
+    return _over_scenes(trained, samples, [trained.main_job], add, label)
+
+
+def _add_refined(trained: Trained, refines: Mapping[str, Refine], rows: Rows, scene: Scene) -> None:
+    for name, refine in refines.items():
+        _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
 
 
 def unseen_rows(trained: Trained, samples: Sequence[Sample], shares: Sequence[float], label: str) -> Rows:
     """PRM, CAM, the main module and the one that never saw the held-out classes, of the first seed."""
     jobs = {"iam": trained.main_job, "iam_unseen": FillingJob(MAIN, trained.network.seeds[0], unseen=True)}
-    rows: Rows = {}
-    for scene in scenes(trained, samples, list(jobs.values()), label):
-        _add(rows, RowKey("prm"), _prm(trained, scene), scene)
-        for name, job in jobs.items():
-            _add(rows, RowKey(name), _iam(trained, scene, job), scene)
-        _add_cams(rows, scene, shares)
-    return rows
+    add = partial(_add_unseen, trained, jobs, shares)
+    return _over_scenes(trained, samples, list(jobs.values()), add, label)
 
 
-@torch.inference_mode()
+def _add_unseen(trained: Trained, jobs: Mapping[str, FillingJob], shares: Sequence[float], rows: Rows,
+                scene: Scene) -> None:
+    _add(rows, RowKey("prm"), _prm(trained, scene), scene)
+    for name, job in jobs.items():
+        _add(rows, RowKey(name), _iam(trained, scene, job), scene)
+    _add_cams(rows, scene, shares)
+
+
 def map_rows(trained: Trained, samples: Sequence[Sample], label: str) -> dict[str, list[Compared]]:
     """Section 4.2: peak response maps and the main module's activation maps, not refined.
 
     Each counts at the threshold at which it and an object agree best.
     """
-    rows: dict[str, list[Compared]] = {"prm": [], "iam": []}
-    for scene in scenes(trained, samples, [trained.main_job], label):
-        for row, maps in (("prm", scene.output.prms), ("iam", scene.activations[trained.main_job])):
-            large = unsquared(maps, *scene.shape)
-            heat = each_maximum_is_one(large).clamp(0, 1).cpu().numpy()
-            rows[row].append(compared_at_best(
-                heat, scene.output.peaks.label.tolist(), scene.output.confidences.tolist(), scene.numbers,
-                scene.classes, len(trained.fcn.classes)))
+    return _over_scenes(trained, samples, [trained.main_job], partial(_add_maps, trained), label)
+
+
+@torch.inference_mode()
+def _add_maps(trained: Trained, rows: dict[str, list[Compared]], scene: Scene) -> None:
+    for row, maps in (("prm", scene.output.prms), ("iam", scene.activations[trained.main_job])):
+        large = unsquared(maps, *scene.shape)
+        heat = each_maximum_is_one(large).clamp(0, 1).cpu().numpy()
+        rows.setdefault(row, []).append(compared_at_best(
+            heat, scene.output.peaks.label.tolist(), scene.output.confidences.tolist(), scene.numbers,
+            scene.classes, len(trained.fcn.classes)))
+
+
+def _over_scenes(trained: Trained, samples: Sequence[Sample], jobs: Sequence[FillingJob],
+                 add: Callable[[dict, Scene], None], label: str) -> dict:
+    """Rows, to which `add` puts what it finds in an image; processes share the images."""
+    open_proposals(trained.proposals, samples[0].split, [sample.id for sample in samples])   # all are there
+    rows: dict = {}
+    make = partial(_scene_worker, trained, jobs, add)
+    for of_part in each_batch(make, samples, BATCH, label):
+        for row, entries in of_part.items():
+            rows.setdefault(row, []).extend(entries)
     return rows
+
+
+def _scene_worker(trained: Trained, jobs: Sequence[FillingJob],
+                  add: Callable[[dict, Scene], None]) -> Callable[[Sequence[Sample]], dict]:
+    def of_part(part: Sequence[Sample]) -> dict:
+        rows: dict = {}
+        for scene in scenes_of(trained, part, jobs):
+            add(rows, scene)
+        return rows
+    return of_part
 
 
 def _prm(trained: Trained, scene: Scene) -> InstanceMasks:

@@ -3,8 +3,9 @@
 Sections 3.2 and 3.3. A training can be resumed after every pass over the images.
 """
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lib.base.files import digest, sha256
 from lib.base.parallel import device
 from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
+from lib.base.spent import spends
+from lib.base.work import each
 from lib.data.dataset import Dataset
 from lib.nets.fcn import load_fcn
 from lib.papers.iam.filling import ExtentFilling, read_filling, save_filling
@@ -72,16 +75,37 @@ def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, settings: Fill
              "training": dataclasses.asdict(network.filling), "data": dataset.hash,
              "proposals": sha256(folders.proposals / "fingerprint.json"),
              "images": [sample.id for sample in samples], "code": dict(code)}
-    taught: list[Lesson] = []
+    courses = []
     for job in filling_jobs(network, bool(run.unseen)):
-        target = _target(job, folders, name, facts, run.unseen)
-        if target.is_finished(read_filling):
-            continue
-        if not taught:
-            fcn = load_fcn(classifier, name).to(device())
-            taught = lessons(fcn, samples, loaders, settings, network.filling)
-        own = _without(taught, run.unseen or ()) if job.unseen else taught
-        _train(job, own, settings, network, name, target)
+        course = Course(job, _target(job, folders, name, facts, run.unseen))
+        if not course.target.is_finished(read_filling):
+            courses.append(course)
+    if courses:
+        fcn = load_fcn(classifier, name).to(device())
+        taught = lessons(fcn, samples, loaders, settings, network.filling)
+        make = partial(_trainer, taught, settings, network, name, run.unseen or ())
+        for _ in each(make, courses, f"filling modules, {name}"):
+            pass
+
+
+@dataclass(frozen=True)
+class Course:
+    """A filling module to train, and where it is to lie."""
+    job: FillingJob
+    target: TrainedFile
+
+    @property
+    def name(self) -> str:
+        """The module's."""
+        return self.job.name
+
+
+def _trainer(taught: Sequence[Lesson], settings: FillingSettings, network: IamNetwork, name: str,
+             unseen: Sequence[str]) -> Callable[[Course], None]:
+    def train_one(course: Course) -> None:
+        own = _without(taught, unseen) if course.job.unseen else taught
+        _train(course.job, own, settings, network, name, course.target)
+    return train_one
 
 
 def _target(job: FillingJob, folders: Folders, name: str, facts: Mapping[str, Any],
@@ -118,6 +142,7 @@ def _train(job: FillingJob, taught: Sequence[Lesson], settings: FillingSettings,
     target.finish(rows, COLUMNS, save)
 
 
+@spends("training")
 def train_filling(filling: ExtentFilling, taught: Sequence[Lesson], job: FillingJob,
                   training: FillingTraining, target: TrainedFile, label: str) -> list[dict[str, Any]]:
     """Train in place; returns the rows of the curves.

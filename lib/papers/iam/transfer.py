@@ -1,6 +1,7 @@
 """IAM on what its filling module never learnt: finer classes (table 3), saliency (4), classes held out."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from lib.metrics.localisation import (
     truth_boxes,
     whole_image,
 )
-from lib.metrics.scoring import Scored, batches
+from lib.metrics.scoring import Scored, each_batch
 from lib.nets.fcn import Fcn
 from lib.papers.csoa.runs import POSITION, Job, Located, load_located
 from lib.papers.iam.filling import ExtentFilling
@@ -76,8 +77,18 @@ def located(trained: Trained, samples: Sequence[Sample],
     The box is that around the largest piece of what exceeds a map's mean; two rows look at nothing.
     """
     overlaps_of: dict[str, list[float]] = {}
+    for of_part in each_batch(partial(_locator, trained, boxes), samples, BATCH, "boxes"):
+        for row, values in of_part.items():
+            overlaps_of.setdefault(row, []).extend(values)
+    return {row: np.array(values) for row, values in overlaps_of.items()}
+
+
+def _locator(trained: Trained,
+             boxes: Mapping[str, Sequence[Box]]) -> Callable[[Sequence[Sample]], dict[str, list[float]]]:
     training = trained.network.filling
-    for part in batches(samples, BATCH, "boxes"):
+
+    def of_part(part: Sequence[Sample]) -> dict[str, list[float]]:
+        overlaps_of: dict[str, list[float]] = {}
         photos = [sample.photo() for sample in part]
         maps = maps_of(trained, run_classifier(trained.fcn, photos, training.side, training.map_side,
                                                strongest(trained.settings.peaks)))
@@ -90,7 +101,8 @@ def located(trained: Trained, samples: Sequence[Sample],
                 overlaps_of.setdefault(row, []).append(overlap)
             for row, box in (("whole_image", whole_image(photo.size)), ("centred_box", centred(photo.size))):
                 overlaps_of.setdefault(row, []).append(float(overlaps(box, truth).max()))
-    return {row: np.array(values) for row, values in overlaps_of.items()}
+        return overlaps_of
+    return of_part
 
 
 def box_errors(overlaps_of: Mapping[str, np.ndarray], rank: np.ndarray | None,
@@ -137,8 +149,16 @@ def salient(trained: Trained, imagenet: Fcn, samples: Sequence[Sample]) -> Score
     those classes.
     """
     scored = Scored()
+    for part in each_batch(partial(_saliency_scorer, trained, imagenet), samples, BATCH, "saliency"):
+        scored.extend(part)
+    return scored
+
+
+def _saliency_scorer(trained: Trained, imagenet: Fcn) -> Callable[[Sequence[Sample]], Scored]:
     training = trained.network.filling
-    for part in batches(samples, BATCH, "saliency"):
+
+    def of_part(part: Sequence[Sample]) -> Scored:
+        scored = Scored()
         photos = [sample.photo() for sample in part]
         cues = run_classifier(imagenet, photos, training.side, training.map_side,
                               strongest(trained.settings.peaks))
@@ -150,7 +170,8 @@ def salient(trained: Trained, imagenet: Fcn, samples: Sequence[Sample]) -> Score
                 heat = unsquared(saliency(row, several[place:place + 1]), photo.height, photo.width)
                 heats[row] = heat[None].cpu()
             scored.add(heats, [sample])
-    return scored
+        return scored
+    return of_part
 
 
 def saliency(row: str, maps: Tensor) -> Tensor:

@@ -1,13 +1,16 @@
 """The search for the constants that rCAM leaves open, on validation images only."""
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from lib.data.dataset import Sample
 from lib.maps.cam import cam, normalise
-from lib.metrics.scoring import Scored, batches
+from lib.metrics.scoring import HeatMaps, Scored, score
 from lib.nets.network import Network
 from lib.papers.rcam.method import Scale, crf, forward_pass, full_size, refine
 from lib.papers.rcam.settings import RcamConstants, RcamSettings
@@ -48,36 +51,42 @@ def crf_grid(grid: RcamConstants, base: CrfSettings) -> dict[str, CrfSettings]:
     return choices
 
 
-@torch.inference_mode()
 def search_filter(network: Network, samples: Sequence[Sample], grid: dict[str, RcamSettings],
                   batch: int) -> Scored:
     """rCAM3 under every setting of the guided filter, and CAM1, from one forward pass an input size."""
-    scored = Scored()
-    weight = network.classifier[0]
-    shared = next(iter(grid.values()))   # the grid's settings have the input sizes and the guide in common
-    for part, scales in _forward_passes(network, samples, shared, batch):
-        maps = {name: refine(scales, weight, settings).fusion for name, settings in grid.items()}
-        maps["cam1"] = full_size(cam(scales[0].features, weight, scales[0].probability.argmax(1)))
-        scored.add({name: normalise(values).cpu() for name, values in maps.items()}, part)
-    return scored
+    return score(samples, batch, partial(_filters_of, network, grid), f"constants for {network.name}")
 
 
-@torch.inference_mode()
 def search_crf(network: Network, samples: Sequence[Sample], settings: RcamSettings,
                grid: dict[str, CrfSettings], batch: int) -> Scored:
     """rCAM under every setting of the CRF, and the rCAM3 that they all start from."""
-    scored = Scored()
-    for part, scales in _forward_passes(network, samples, settings, batch):
+    return score(samples, batch, partial(_crfs_of, network, settings, grid), f"constants for {network.name}")
+
+
+def _filters_of(network: Network, grid: Mapping[str, RcamSettings]) -> HeatMaps:
+    weight = network.classifier[0]
+    shared = next(iter(grid.values()))   # the grid's settings have the input sizes and the guide in common
+
+    @torch.inference_mode()
+    def of_batch(part: Sequence[Sample]) -> dict[str, Tensor]:
+        scales = _scales(network, [sample.photo() for sample in part], shared)
+        maps = {name: refine(scales, weight, settings).fusion for name, settings in grid.items()}
+        maps["cam1"] = full_size(cam(scales[0].features, weight, scales[0].probability.argmax(1)))
+        return {name: normalise(values).cpu() for name, values in maps.items()}
+    return of_batch
+
+
+def _crfs_of(network: Network, settings: RcamSettings, grid: Mapping[str, CrfSettings]) -> HeatMaps:
+    @torch.inference_mode()
+    def of_batch(part: Sequence[Sample]) -> dict[str, Tensor]:
+        photos = [sample.photo() for sample in part]
+        scales = _scales(network, photos, settings)
         fusion = normalise(refine(scales, network.classifier[0], settings).fusion).cpu()
-        photos = [sample.photo() for sample in part]
         maps = {name: crf(photos, fusion, chosen) for name, chosen in grid.items()}
-        maps["rcam3"] = fusion
-        scored.add(maps, part)
-    return scored
+        return maps | {"rcam3": fusion}
+    return of_batch
 
 
-def _forward_passes(network: Network, samples: Sequence[Sample], settings: RcamSettings,
-                    batch: int) -> Iterator[tuple[Sequence[Sample], list[Scale]]]:
-    for part in batches(samples, batch, f"constants for {network.name}"):
-        photos = [sample.photo() for sample in part]
-        yield part, [forward_pass(network, photos, side, settings) for side in settings.sizes]
+def _scales(network: Network, photos: Sequence[Image.Image], settings: RcamSettings) -> list[Scale]:
+    """One forward pass at every input size."""
+    return [forward_pass(network, photos, side, settings) for side in settings.sizes]

@@ -2,7 +2,8 @@
 
 Foreground against background tells of shape, the image's gradient of edges.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import permutations
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from torch.nn.functional import interpolate
 from lib.data.dataset import Sample
 from lib.metrics import bootstrap
 from lib.metrics.bootstrap import Chance, Table
-from lib.metrics.scoring import batches
+from lib.metrics.scoring import each_batch
 from lib.nets.network import Network
 from lib.papers.rcam.method import shape_components, to_batch
 from lib.papers.rcam.settings import RcamSettings
@@ -23,6 +24,7 @@ from lib.papers.rcam.settings import RcamSettings
 STRIDES: tuple[int, ...] = (2, 4, 8, 16)
 COMPONENTS = 3      # that share the images among them in the table of components
 PHOTO_SIDE = 224    # at which a photograph's gradient is taken
+Measured = tuple[list[float], list[float], int]   # of one image: separation and gradient by level, component
 
 
 class Levels(NamedTuple):
@@ -53,9 +55,19 @@ def components(network: Network, photos: Sequence[Image.Image], settings: RcamSe
 
 def levels(network: Network, samples: Sequence[Sample], settings: RcamSettings, batch: int) -> Levels:
     """Measure every level on every sample that has foreground and background."""
+    rows: list[Measured] = []
+    make = partial(_measurer, network, settings)
+    for part in each_batch(make, samples, batch, f"shape levels, {network.name}"):
+        rows += part
+    separation, gradient, component = zip(*rows, strict=True)
+    return Levels(np.array(separation), np.array(gradient), np.array(component))
+
+
+def _measurer(network: Network, settings: RcamSettings) -> Callable[[Sequence[Sample]], list[Measured]]:
     guide_side = settings.sizes[0] // settings.guide_stride
-    rows = []
-    for part in batches(samples, batch, f"shape levels, {network.name}"):
+
+    def of_batch(part: Sequence[Sample]) -> list[Measured]:
+        rows = []
         photos = [sample.photo() for sample in part]
         maps = components(network, photos, settings)
         for i, sample in enumerate(part):
@@ -63,8 +75,8 @@ def levels(network: Network, samples: Sequence[Sample], settings: RcamSettings, 
             if truth.any() and not truth.all():
                 of_sample = {side: values[i] for side, values in maps.items()}
                 rows.append(_measure(of_sample, truth, photos[i], guide_side))
-    separation, gradient, component = zip(*rows, strict=True)
-    return Levels(np.array(separation), np.array(gradient), np.array(component))
+        return rows
+    return of_batch
 
 
 def level_table(measured: Levels, sides: Sequence[int], chance: Chance) -> Table:
@@ -99,7 +111,7 @@ def auc(values: np.ndarray, inside: np.ndarray) -> float:
 
 
 def _measure(maps: Mapping[int, Tensor], truth: Tensor, photo: Image.Image,
-             guide_side: int) -> tuple[list[float], list[float], int]:
+             guide_side: int) -> Measured:
     """Separation and gradient of every level of one image, and the best component at the guide's."""
     separation, gradient = [], []
     best = 0

@@ -1,7 +1,9 @@
 """The tables of the rCAM notebooks: rows by name, scored on any samples with any network."""
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from lib.base.parallel import device
 from lib.data.dataset import Sample
 from lib.maps.cam import normalise
-from lib.metrics.scoring import Scored, batches, score
+from lib.metrics.scoring import HeatMaps, Scored, each_batch, score
 from lib.nets import load_network
 from lib.nets.network import Network
 from lib.papers.rcam.box import rcam_box
@@ -38,36 +40,62 @@ def open_network(name: str, settings: RcamSettings) -> Network:
 def table1(network: Network, samples: Sequence[Sample], settings: RcamSettings,
            batch: int) -> tuple[Scored, int]:
     """Scores of all seven rows and of rCAM with the cited CRF; how often the variogram had no fit."""
-    failed: list[bool] = []
+    scored = Scored()
+    failed = 0
+    make = partial(_table1_of, network, settings)
+    for part, failed_of_part in each_batch(make, samples, batch, f"table 1, {network.name}"):
+        scored.extend(part)
+        failed += failed_of_part
+    return scored, failed
 
-    def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
+
+def _table1_of(network: Network,
+               settings: RcamSettings) -> Callable[[Sequence[Sample]], tuple[Scored, int]]:
+    def of_batch(part: Sequence[Sample]) -> tuple[Scored, int]:
+        scored = Scored()
         photos = [sample.photo() for sample in part]
+        start = perf_counter()
         ours = rcam(network, photos, settings)
-        failed.extend(ours.failed.tolist())
-        return ours.maps | {"rcam_cited": crf(photos, ours.maps["rcam3"], settings.crf_cited)}
-
-    scored = score(samples, batch, maps, f"table 1, {network.name}")
-    return scored, sum(failed)
+        rows = ours.maps | {"rcam_cited": crf(photos, ours.maps["rcam3"], settings.crf_cited)}
+        scored.seconds = perf_counter() - start
+        scored.add(rows, part)
+        return scored, int(ours.failed.sum())
+    return of_batch
 
 
 def table2(network: Network, samples: Sequence[Sample], settings: RcamSettings, batch: int) -> Scored:
     """Scores of rCAM on the whole image and in boxes."""
+    return score(samples, batch, partial(_table2_of, network, settings), f"table 2, {network.name}")
+
+
+def _table2_of(network: Network, settings: RcamSettings) -> HeatMaps:
     def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
         photos = [sample.photo() for sample in part]
         whole = rcam(network, photos, settings).maps["rcam"]
         return {"rcam": whole, "rcam_box": rcam_box(network, photos, settings)}
-
-    return score(samples, batch, maps, f"table 2, {network.name}")
+    return maps
 
 
 def ablations(network: Network, samples: Sequence[Sample], settings: RcamSettings, grid: RcamScales,
               batch: int) -> dict[str, Scored]:
     """Every table of notebook rcam_scales, {table: scored rows}, from shared forward passes."""
     tables = {name: Scored() for name in ("input_sizes", "guide_level", "window", "crf", "crf_iterations")}
-    for part in batches(samples, batch, f"ablations, {network.name}"):
-        for name, maps in _ablate(network, part, settings, grid).items():
-            tables[name].add(maps, part)
+    make = partial(_ablations_of, network, settings, grid)
+    for part in each_batch(make, samples, batch, f"ablations, {network.name}"):
+        for name, scored in part.items():
+            tables[name].extend(scored)
     return tables
+
+
+def _ablations_of(network: Network, settings: RcamSettings,
+                  grid: RcamScales) -> Callable[[Sequence[Sample]], dict[str, Scored]]:
+    def of_batch(part: Sequence[Sample]) -> dict[str, Scored]:
+        tables = {}
+        for name, maps in _ablate(network, part, settings, grid).items():
+            tables[name] = Scored()
+            tables[name].add(maps, part)
+        return tables
+    return of_batch
 
 
 def usual_rows(settings: RcamSettings) -> dict[str, str]:

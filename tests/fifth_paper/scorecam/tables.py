@@ -1,17 +1,17 @@
 """Score-CAM's tables: what maps keep of a class's confidence (table 1), and how they find the foreground."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lib.base.parallel import device
 from lib.data.dataset import Sample
 from lib.metrics import bootstrap
 from lib.metrics.bootstrap import Chance, Table
-from lib.metrics.scoring import Scored, score
+from lib.metrics.scoring import Scored, each_batch
 from lib.nets import load_network
 from lib.nets.network import Network
 from lib.papers.scorecam.method import confidences, score_cam
@@ -26,9 +26,16 @@ PHOTOS = 4   # looked at together
 @dataclass
 class Scores:
     """Foreground of a run over samples, and the class's probability before and after masking, by row."""
-    foreground: Scored
+    foreground: Scored = field(default_factory=Scored)
     before: dict[str, list[float]] = field(default_factory=dict)
     after: dict[str, list[float]] = field(default_factory=dict)
+
+    def extend(self, other: "Scores") -> None:
+        """Append the samples of another run."""
+        self.foreground.extend(other.foreground)
+        for row in other.before:
+            self.before.setdefault(row, []).extend(other.before[row])
+            self.after.setdefault(row, []).extend(other.after[row])
 
     def confidence_table(self, chance: Chance) -> Table:
         """Table 1: average drop and increase of confidence, in percent."""
@@ -47,16 +54,22 @@ def open_network(name: str) -> Network:
 
 
 def run(network: Network, samples: Sequence[Sample], settings: ScoreCamSettings) -> Scores:
-    """CAM and Score-CAM on every sample."""
-    scores = Scores(Scored())
+    """CAM and Score-CAM on every sample; processes share them."""
+    scores = Scores()
+    make = partial(_scorer, network, settings)
+    for part in each_batch(make, samples, PHOTOS, f"Score-CAM, {network.name}"):
+        scores.extend(part)
+    return scores
 
-    def maps(part: Sequence[Sample]) -> Mapping[str, Tensor]:
+
+def _scorer(network: Network, settings: ScoreCamSettings) -> Callable[[Sequence[Sample]], Scores]:
+    def of_batch(part: Sequence[Sample]) -> Scores:
+        scores = Scores()
         found = score_cam(network, [sample.photo() for sample in part], settings)
         for row, heat in found.maps.items():
             before, after = confidences(network, found.images, heat, found.classes)
-            scores.before.setdefault(row, []).extend(before.tolist())
-            scores.after.setdefault(row, []).extend(after.tolist())
-        return {row: heat.cpu() for row, heat in found.maps.items()}
-
-    scores.foreground = score(samples, PHOTOS, maps, f"Score-CAM, {network.name}")
-    return scores
+            scores.before[row] = before.tolist()
+            scores.after[row] = after.tolist()
+        scores.foreground.add({row: heat.cpu() for row, heat in found.maps.items()}, part)
+        return scores
+    return of_batch

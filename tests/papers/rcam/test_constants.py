@@ -36,7 +36,7 @@ def method_means(network, samples: list[Sample], settings: RcamSettings) -> dict
     def maps(part: list[Sample]) -> dict:
         return rcam(network, [sample.photo() for sample in part], settings).maps
 
-    return means(score(samples, 1, maps, "test"))
+    return means(score(samples, 1, lambda: maps, "test"))
 
 
 def row(ois: float, ods: float) -> dict[str, dict[str, float]]:

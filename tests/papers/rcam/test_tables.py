@@ -1,5 +1,5 @@
 """The tables of the rCAM notebooks: which rows they have, and that each row is the method it names."""
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -36,7 +36,10 @@ def means(scored: Scored) -> Means:
 
 def one_by_one(samples: list[Sample], method: Callable[[list], Mapping]) -> Means:
     """Scores of a method that is given photographs, one image at a time."""
-    return means(score(samples, 1, lambda part: method([sample.photo() for sample in part]), "test"))
+    def maps(part: Sequence[Sample]) -> dict[str, torch.Tensor]:
+        return method([sample.photo() for sample in part])
+
+    return means(score(samples, 1, lambda: maps, "test"))
 
 
 def close(ours: dict[str, float], theirs: dict[str, float]) -> bool:
