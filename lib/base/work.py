@@ -77,7 +77,8 @@ def each(make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], la
     outcomes = _outcomes(make, items, label)
     for item, outcome in zip(items, progress(outcomes, label, total=len(items)), strict=True):
         if isinstance(outcome, Failed):
-            print(f"{label}: {_name(item)}: {outcome.reason}", file=sys.stderr)
+            if len(items) > 1:
+                print(f"{label}: {_name(item)}: {outcome.reason}", file=sys.stderr)
             failures.append((item, outcome))
         else:
             yield outcome
@@ -160,6 +161,8 @@ def _made(maker: Path | bytes) -> Callable:
 def _outcome(function: Callable, item: Any) -> Any:
     try:
         return function(item)
+    except OSError:   # a full disk, a folder that is read-only: no other item would fare better
+        raise
     except Exception as error:
         return _failed(error)
 

@@ -62,10 +62,6 @@ class Queue:
                 if needed <= done and stage not in self.ended and stage not in self.running]
         return sorted(able, key=lambda stage: -self.urgency[stage])
 
-    def unreached(self) -> list[str]:
-        """Stages that could not begin, since one that they wait for failed."""
-        return [stage for stage in self.before if stage not in self.ended]
-
 
 def run(tiers: Sequence[str], jobs: int, root: Path = ROOT, say: Say = print) -> list[Ended]:
     """Run every stage of the tiers that is not up to date, `AT_A_TIME` beside each other.

@@ -7,7 +7,7 @@ import yaml
 
 from lib.base.paths import ROOT
 from lib.params import NOTEBOOKS, TIERS, load_params
-from lib.pipeline import __main__ as command, repro, source, stages
+from lib.pipeline import __main__ as command, repro, source, stages, times
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 Calls = list[tuple]
@@ -39,6 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         monkeypatch.setitem(stages.STAGES, name, noting(name))
     monkeypatch.setattr(stages, "run", lambda *args: made.append(("run", *args)))
     monkeypatch.setattr(source, "kept", kept)
+    monkeypatch.setattr(times, "timed", lambda *args: contextlib.nullcontext())
     monkeypatch.setattr(source, "write", lambda *args: made.append(("source", *args)))
     return made
 
