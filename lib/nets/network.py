@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lib.base.problem import Problem, nearest
 from lib.base.spent import spends
 
-STRIDE_PROBE = 448   # side of the image, on the meta device, that finds the strides of the response maps
+STRIDE_PROBE = 448   # side of the image that finds the strides of the response maps
 IsResponse = Callable[[str, nn.Module], bool]
 
 
@@ -147,19 +147,27 @@ def _recorder(outputs: dict[str, Tensor], name: str) -> Callable[..., None]:
     return record
 
 
+def _side_recorder(sides: dict[str, int], name: str) -> Callable[..., None]:
+    """A forward hook that keeps the side of a module's output alone, so that no map stays in memory."""
+    def record(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        sides[name] = output.shape[-1]
+    return record
+
+
 def _response_modules(body: nn.Module, is_response: IsResponse) -> dict[int, tuple[str, ...]]:
-    """Stride -> names, from one forward pass on the meta device (shapes only, nothing is computed)."""
-    outputs: dict[str, Tensor] = {}
-    values = (*body.named_parameters(), *body.named_buffers())
-    state = {name: value.detach().to("meta") for name, value in values}
-    probe = torch.empty(1, 3, STRIDE_PROBE, STRIDE_PROBE, device="meta")
-    with ExitStack() as hooks, torch.no_grad():
+    """Stride -> names, from one forward pass of a black image.
+
+    A pass on the meta device would compute nothing, but import torch's compiler, which takes far longer.
+    """
+    sides: dict[str, int] = {}
+    probe = torch.zeros(1, 3, STRIDE_PROBE, STRIDE_PROBE)
+    with ExitStack() as hooks, torch.inference_mode():
         for name, module in body.named_modules():
             if is_response(name, module):
-                hooks.callback(module.register_forward_hook(_recorder(outputs, name)).remove)
-        torch.func.functional_call(body, state, probe)
+                hooks.callback(module.register_forward_hook(_side_recorder(sides, name)).remove)
+        body(probe)
     names: dict[int, list[str]] = {}
-    for name, maps in outputs.items():
-        stride = 2 ** round(math.log2(STRIDE_PROBE / maps.shape[-1]))
+    for name, side in sides.items():
+        stride = 2 ** round(math.log2(STRIDE_PROBE / side))
         names.setdefault(stride, []).append(name)
     return {stride: tuple(names[stride]) for stride in sorted(names)}

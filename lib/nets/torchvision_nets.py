@@ -5,16 +5,19 @@ from collections import OrderedDict
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
-from torchvision.models.googlenet import BasicConv2d as GoogLeNetConv
-from torchvision.models.inception import BasicConv2d as InceptionConv
 
 from lib.base.files import sha256
 from lib.base.problem import Problem
+from lib.nets.light import without_compiler
 from lib.nets.network import Network, NetworkInfo, choose, stages_of, undilate
 from lib.nets.weights import fill, imagenet_classes, load_state_dict
+
+with without_compiler():
+    import torchvision
+    from torchvision.models.googlenet import BasicConv2d as GoogLeNetConv
+    from torchvision.models.inception import BasicConv2d as InceptionConv
 
 # Classifiers that are used in training only; they are left out.
 AUXILIARY: tuple[str, ...] = ("aux1.", "aux2.", "AuxLogits.")
