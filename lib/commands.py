@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lib.base.batch import Sparing, batch_size
 from lib.base.files import whole_file, write_json
 from lib.base.paths import DATA
 from lib.base.problem import Problem, nearest
@@ -28,11 +29,12 @@ def segment(args: argparse.Namespace) -> None:
     maps_of = segmenter(request)
     photographs = _photographs(args.input)
     todo = [path for path in photographs if not (args.out / f"{path.stem}_overlay.jpg").exists()]
-    size = request.batch or USUAL_BATCH
+    size = batch_size(request.batch, USUAL_BATCH, todo, lambda paths: maps_of([*map(read_rgb, paths)]))
+    sparing = Sparing(maps_of, lambda parts: [found for part in parts for found in part])
     for start in progress(range(0, len(todo), size), "segmenting"):
         paths = todo[start:start + size]
         photos = [read_rgb(path) for path in paths]
-        for path, photo, found in zip(paths, photos, maps_of(photos), strict=True):
+        for path, photo, found in zip(paths, photos, sparing(photos), strict=True):
             _write_maps(args.out, path.stem, photo, found, request.threshold)
             if found.names:
                 print(f"{path.name}: {', '.join(found.names)}")

@@ -4,15 +4,18 @@ from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.base.batch import Sparing
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import (
     Sample,
     subset as subset,  # callers find it here too
 )
+from lib.data.loading import with_photos
 from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.fmeasure import Curve, Curves, curve
 
@@ -57,20 +60,26 @@ class Scored:
 
 
 def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:
-    """Consecutive batches with a progress bar."""
+    """Consecutive batches with a progress bar; their photographs may be decoded ahead."""
     parts = [samples[i:i + size] for i in range(0, len(samples), size)]
-    yield from progress(parts, label)
+    yield from progress(with_photos(parts), label, len(parts))
 
 
 def score(samples: Sequence[Sample], batch: int, maps: HeatMaps, label: str) -> Scored:
     """Run a method, which turns a batch of samples into heat maps, over all samples, and score them."""
     scored = Scored()
+    maps = Sparing(maps, _together)
     for part in batches(samples, batch, label):
         start = perf_counter()
         rows = maps(part)
         scored.seconds += perf_counter() - start
         scored.add(rows, part)
     return scored
+
+
+def _together(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of the parts of a batch as rows of the batch."""
+    return {row: torch.cat([maps[row] for maps in parts]) for row in parts[0]}
 
 
 def _enlarged(heat: Tensor, shape: tuple[int, int]) -> np.ndarray:
