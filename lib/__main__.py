@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from lib.base import shards
+from lib.base.batch import AUTO, Batch
 from lib.base.problem import exit_status
 
 EXAMPLES = """examples:
@@ -80,7 +81,8 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
                          help="whose networks, sizes and batches (default collage)")
     command.add_argument("--weights", type=Path,
                          help="a trained network's file (default what the tier's training stage left)")
-    command.add_argument("--batch", type=_count, help="images at a time")
+    command.add_argument("--batch", type=_batch,
+                         help="images at a time; auto: as many as fit into memory, while more are faster")
     command.add_argument("--jobs", help="processes beside each other (default $JOBS, or one for each core)")
     command.add_argument("--cluster", help="a Dask scheduler, whose workers take the place of processes")
 
@@ -112,6 +114,10 @@ def _add_importer(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
     importer.add_argument("name")
     importer.add_argument("folder", type=Path)
     importer.add_argument("--source", type=Path, help=f"the folder it lies in{default}")
+
+
+def _batch(text: str) -> Batch:
+    return AUTO if text == AUTO else _count(text)
 
 
 def _count(text: str) -> int:

@@ -1,7 +1,7 @@
 """What `python -m lib` does."""
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lib.base import shards, work
+from lib.base.batch import AUTO, Sparing, batch_size
 from lib.base.files import digest, whole_file, write_json
 from lib.base.paths import DATA
 from lib.base.problem import Problem, nearest
@@ -49,7 +50,7 @@ def segment(args: argparse.Namespace) -> None:
     work.use(args.jobs, args.cluster)
     share = shards.shard(args.shard)
     photographs = _photographs(args.input)
-    size = request.batch or USUAL_BATCH
+    size = _batch_size(request, photographs, share)
     batches = [Batch(tuple(photographs[i:i + size])) for i in range(0, len(photographs), size)]
     own = share.part(batches)
     asks_for = digest({"method": request.method, "tier": request.tier, "network": request.network,
@@ -69,7 +70,7 @@ def segment(args: argparse.Namespace) -> None:
 
 
 def _segmenter(request: Request, out: Path) -> Callable[[Batch], Segmented]:
-    maps_of = segmenter(request)
+    maps_of = Sparing(segmenter(request), _joined)
 
     def do(batch: Batch) -> Segmented:
         photos, failures = _decoded(batch)
@@ -82,6 +83,21 @@ def _segmenter(request: Request, out: Path) -> Callable[[Batch], Segmented]:
                     lines.append(f"{path.name}: {', '.join(found.names)}")
         return Segmented(tuple(lines), failures)
     return do
+
+
+def _batch_size(request: Request, photographs: Sequence[Path], share: shards.Shard) -> int:
+    """Photographs at a time; where they are to be found, by trying here."""
+    if request.batch != AUTO:
+        return request.batch or USUAL_BATCH
+    if share.of > 1:
+        raise Problem("--batch auto: every machine would find another number, and shares would not fit "
+                      "together; give a number with --shard.")
+    maps_of = segmenter(request)
+    return batch_size(AUTO, USUAL_BATCH, photographs, lambda paths: maps_of([*map(read_rgb, paths)]))
+
+
+def _joined(parts: Sequence[list[Found]]) -> list[Found]:
+    return [found for part in parts for found in part]
 
 
 def _decoded(batch: Batch) -> tuple[dict[Path, Image.Image], dict[str, str]]:

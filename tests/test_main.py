@@ -1,5 +1,6 @@
 """The command line, as a person would call it."""
 import json
+import time
 from itertools import product
 from pathlib import Path
 
@@ -48,6 +49,43 @@ def test_segment_writes_maps_in_the_photographs_size_and_resumes(tmp_path: Path)
     before = (out / "grey_heat.png").stat().st_mtime_ns
     assert main(["segment", "rcam", str(photos), "--out", str(out)]) == 0
     assert (out / "grey_heat.png").stat().st_mtime_ns == before
+
+
+def test_segment_finds_the_batch_and_halves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    """A method that is faster with more photographs, up to four; then memory is scarcer than it was."""
+    import torch
+
+    from lib.papers.found import Found
+    from lib.papers.rcam import use
+
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for i in range(9):
+        Image.new("RGB", (12, 10), (20 * i, 0, 0)).save(photos / f"{i}.png")
+    sizes: list[int] = []
+
+    def find(images: list[Image.Image]) -> list[Found]:
+        sizes.append(len(images))
+        time.sleep(0.03)
+        if len(images) > (4 if len(sizes) < 6 else 3):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return [Found(torch.full((1, 4, 4), image.getpixel((0, 0))[0] / 255)) for image in images]
+
+    monkeypatch.setattr(use, "segmenter", lambda *_: find)
+    assert main(["segment", "rcam", str(photos), "--out", str(out), "--batch", "auto"]) == 0
+    trying = [1, 1, 2, 4, 8]
+    assert sizes == [*trying, 4, 2, 2, 2, 2, 1]
+    assert capsys.readouterr().err == "Memory ran out with 4 at a time; going on with 2.\n"
+    greys = [int(np.asarray(Image.open(out / f"{i}_heat.png")).max()) for i in range(9)]
+    assert greys == [20 * i for i in range(9)]
+
+
+@pytest.mark.parametrize("given, says", [("0", "0 must be at least 1"), ("many", "invalid _batch value")])
+def test_a_batch_is_a_number_or_auto(given: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", "rcam", "photo.jpg", "--out", "o", "--batch", given])
+    assert says in capsys.readouterr().err
 
 
 def test_evaluate_is_the_notebooks_code_path(dataset: Path, tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Training on one or several processes: their device, and what a batch-wide loss needs from all of them."""
+"""One or several processes: the device of each, and what a batch-wide loss needs from all of them."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,15 @@ from torch import Tensor, distributed
 
 
 def device() -> torch.device:
-    """Device of this process: its GPU, or the CPU where there is none."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
+    """Device of this process: its GPU, or the CPU where there is none.
+
+    Nothing else chooses one: tensors stay where they are put, and what is made for them is made beside them.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # By default a GPU rounds what it convolves to 10 bits (TF32), and maps would differ from the CPU's.
+    torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @contextmanager

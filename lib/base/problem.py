@@ -3,6 +3,8 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+from lib.base.memory import is_out_of_memory
+
 
 class Problem(Exception):
     """Something the user can put right, in one sentence; command lines print it without a traceback."""
@@ -23,8 +25,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     """Run a command and return its exit status, with one sentence on standard error where something is wrong.
 
-    The status is what the command returns (0 for None), 1 after a `Problem` or an error of a file, and 130
-    after an interruption, for which the sentence is `interrupted`.
+    The status is what the command returns (0 for None), 1 after a `Problem`, an error of a file or want of
+    memory, and 130 after an interruption, for which the sentence is `interrupted`.
     """
     try:
         return command() or 0
@@ -34,6 +36,11 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     except OSError as error:   # a full disk, a folder that is read-only, a file where a folder should be
         what = error.filename or "Files"
         print(f"{what}: {error.strerror or error}; free it, or name another place.", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print("Memory ran out; take smaller images, or end what else runs here.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

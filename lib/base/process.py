@@ -62,8 +62,17 @@ def wait_for_gpu() -> None:
 
 def peak_mb() -> float:
     """Megabytes of memory that this program has held at most."""
+    return _megabytes("VmHWM")
+
+
+def held_mb() -> float:
+    """Megabytes of memory that this program holds; where only Linux could say, that it has held at most."""
+    return _megabytes("VmRSS")
+
+
+def _megabytes(fact: str) -> float:
     status = Path("/proc/self/status")
     if not status.exists():   # not Linux: this also counts what the parent held when it started this program
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    peaks = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-    return int(peaks[0].split()[1]) / 1024
+    lines = [line for line in status.read_text().splitlines() if line.startswith(fact)]
+    return int(lines[0].split()[1]) / 1024

@@ -30,16 +30,22 @@ class Box:
 
 @dataclass(frozen=True)
 class Sample:
-    """One row of `samples.csv`; images and masks are decoded when asked for."""
+    """One row of `samples.csv`; images and masks are decoded when asked for.
+
+    decoded   the photograph, where it was decoded ahead
+    """
     id: str
     folder: Path
     image: str
     split: str
     labels: tuple[str, ...]
     extra: dict[str, str] = field(default_factory=dict, compare=False)
+    decoded: Image.Image | None = field(default=None, compare=False, repr=False)
 
     def photo(self) -> Image.Image:
         """Decode the photograph, as RGB."""
+        if self.decoded is not None:
+            return self.decoded
         return read_rgb(self.folder / self.image)
 
     def mask(self, kind: str) -> np.ndarray:

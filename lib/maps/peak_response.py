@@ -3,13 +3,13 @@
 From a peak, probability goes down layer by layer, by the rule of `lib.maps.top_down`; for all peaks of a
 batch at once.
 """
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lib.base.spent import spends
 from lib.maps.peaks import Peaks
@@ -77,19 +77,26 @@ def descend(traced: Traced, peaks: Peaks, chunk: int = 32) -> Tensor:
     maps = traced.image.new_zeros(len(peaks), *traced.image.shape[2:])
     if not len(peaks):
         return maps
-    place = _place_in_image(peaks.image)
-    slots = max(1, chunk // len(traced.image))
-    for first in range(0, int(place.max()) + 1, slots):
-        here = ((place >= first) & (place < first + slots)).nonzero()[:, 0]
-        slot = place[here] - first
+    for here, slot in _rounds(peaks.image, max(1, chunk // len(traced.image))):
         image = peaks.image[here]
-        seeds = traced.scores.new_zeros(int(slot.max()) + 1, *traced.scores.shape)
+        seeds = traced.scores.new_zeros(max(slot) + 1, *traced.scores.shape)
         seeds[slot, image, peaks.label[here], peaks.row[here], peaks.column[here]] = 1
         maps[here] = traced.down(seeds)[slot, image].sum(1).clamp(min=0)
     total = maps.sum((1, 2), keepdim=True)
     return torch.where(total > 0, maps / total, 0)
 
 
-def _place_in_image(image: Tensor) -> Tensor:
-    """How many peaks of the same image come before each peak `(P,)`."""
-    return functional.one_hot(image).cumsum(0).gather(1, image[:, None])[:, 0] - 1
+def _rounds(images: Tensor, slots: int) -> list[tuple[list[int], list[int]]]:
+    """Which peaks go down together, and in which slot each: an image has one peak in a slot.
+
+    From the image of each peak `(P,)`. Lists, not tensors: a GPU's numbers would be waited for every time.
+    """
+    seen: Counter[int] = Counter()
+    rounds: dict[int, tuple[list[int], list[int]]] = {}
+    for peak, image in enumerate(images.tolist()):
+        number, slot = divmod(seen[image], slots)
+        seen[image] += 1
+        here, its_slots = rounds.setdefault(number, ([], []))
+        here.append(peak)
+        its_slots.append(slot)
+    return list(rounds.values())

@@ -6,9 +6,11 @@ from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.base.batch import Sparing
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.work import each
@@ -16,6 +18,7 @@ from lib.data.dataset import (
     Sample,
     subset as subset,  # callers find it here too
 )
+from lib.data.loading import with_photos
 from lib.metrics.bootstrap import Chance, Scores, Table, table
 from lib.metrics.fmeasure import Curve, Curves, curve
 
@@ -69,8 +72,9 @@ class Scored:
 
 
 def batches(samples: Sequence[Sample], size: int, label: str) -> Iterator[Sequence[Sample]]:
-    """Consecutive batches with a progress bar."""
-    yield from progress(_parts(samples, size), label)
+    """Consecutive batches with a progress bar; their photographs may be decoded ahead."""
+    parts = _parts(samples, size)
+    yield from progress(with_photos(parts), label, len(parts))
 
 
 def each_batch(make: Callable[[], Callable[[Sequence[Sample]], T]], samples: Sequence[Sample], size: int,
@@ -88,7 +92,7 @@ def score(samples: Sequence[Sample], batch: int, make: Callable[[], HeatMaps], l
 
 
 def _scorer(make: Callable[[], HeatMaps]) -> Callable[[Sequence[Sample]], Scored]:
-    maps = make()
+    maps = Sparing(make(), _together)
 
     def of_batch(part: Sequence[Sample]) -> Scored:
         scored = Scored()
@@ -102,6 +106,11 @@ def _scorer(make: Callable[[], HeatMaps]) -> Callable[[Sequence[Sample]], Scored
 
 def _parts(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
     return [samples[i:i + size] for i in range(0, len(samples), size)]
+
+
+def _together(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of the parts of a batch as rows of the batch."""
+    return {row: torch.cat([maps[row] for maps in parts]) for row in parts[0]}
 
 
 def _enlarged(heat: Tensor, shape: tuple[int, int]) -> np.ndarray:

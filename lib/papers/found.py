@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from lib.base.batch import Batch
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -20,7 +22,7 @@ class Request:
     tier        whose networks, sizes and batches
     network     one of lib.nets
     weights     the file of a trained network
-    batch       images at a time
+    batch       images at a time; "auto": as many as are worth it, which is tried
     threshold   from which value of a heat map on a pixel is foreground
     split       of the data set that is scored, and how many `images` of it, spread evenly
     """
@@ -28,7 +30,7 @@ class Request:
     tier: str = "collage"
     network: str | None = None
     weights: Path | None = None
-    batch: int | None = None
+    batch: Batch = None
     threshold: float | None = None
     split: str = "test"
     images: int | None = None

@@ -22,7 +22,8 @@ def guided_filter(source: Tensor, guide: Tensor, radius: Tensor | int, eps: floa
     """
     p = source.double()
     g = guide.double()
-    radius = torch.as_tensor(radius, device=source.device).expand(len(p))
+    if not isinstance(radius, Tensor):
+        radius = torch.full((len(p),), radius, device=source.device)
     batch, channels, height, width = g.shape
     first, second = torch.triu_indices(channels, channels, device=g.device)   # pairs of channels
     products = torch.cat([p, g, g * p, g[:, first] * g[:, second]], dim=1)
@@ -45,7 +46,8 @@ def _ridge_regression(covariance: Tensor, with_source: Tensor, eps: float) -> Te
     """
     identity = torch.eye(covariance.shape[1], dtype=covariance.dtype, device=covariance.device)
     ridge = covariance.permute(0, 3, 4, 1, 2) + eps * identity
-    slope = torch.linalg.solve(ridge, with_source.permute(0, 2, 3, 1).unsqueeze(-1))
+    right = with_source.permute(0, 2, 3, 1).unsqueeze(-1)
+    slope, _ = torch.linalg.solve_ex(ridge, right)   # which waits for no GPU to say that no ridge is singular
     return slope.squeeze(-1).permute(0, 3, 1, 2)
 
 

@@ -26,16 +26,20 @@ def pool(maps: Tensor, labels: np.ndarray) -> Tensor:
     They are enlarged bilinearly. Both steps are linear in the maps: their product, a sparse matrix `(R, h *
     w)`, is formed once for all channels, and no map is ever enlarged.
     """
-    regions = torch.from_numpy(labels.ravel()).to(maps.device)
+    mean = means_over(labels, maps.shape[1:], maps.dtype).to(maps.device)
+    return mean @ maps.flatten(1).T
+
+
+def means_over(labels: np.ndarray, small: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """The matrix `(R, h * w)` of `pool` for maps of size `small`: sparse, on the CPU, as the labels are."""
+    regions = torch.from_numpy(labels.ravel())
     count = int(regions.max()) + 1
     area = torch.bincount(regions, minlength=count)
-    cell, weight = _corners(labels.shape, maps.shape[1:])
-    cell = cell.to(maps.device)
-    weight = weight.to(maps.device, maps.dtype) / area[regions]
+    cell, weight = _corners(labels.shape, small)
+    weight = weight.to(dtype) / area[regions]
     place = torch.stack([regions.expand_as(cell), cell]).flatten(1)
-    size = (count, maps.shape[1] * maps.shape[2])
-    mean = torch.sparse_coo_tensor(place, weight.flatten(), size, check_invariants=False)
-    return torch.sparse.mm(mean.coalesce(), maps.flatten(1).T)
+    size = (count, small[0] * small[1])
+    return torch.sparse_coo_tensor(place, weight.flatten(), size, check_invariants=False).coalesce()
 
 
 def paint(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def empirical_variogram(field: Tensor, max_lag: int) -> Variogram:
     correlation = torch.fft.irfft2((f * f.conj()).sum(1), s=size)
     energy = torch.fft.irfft2((f_square * f_one.conj() + f_one * f_square.conj()).sum(1), s=size)
     count = torch.fft.irfft2((f_one * f_one.conj())[:, 0], s=size).round()
-    bins = _distance_bins(size, max_lag).to(x.device).flatten()
+    bins = _distance_bins(size, max_lag, x.device).flatten()
     total = torch.zeros(len(x), max_lag + 2, dtype=x.dtype, device=x.device)
     total.index_add_(1, bins, (energy - 2 * correlation).flatten(1))
     pairs = torch.zeros(max_lag + 2, dtype=x.dtype, device=x.device)
@@ -76,8 +76,8 @@ def fit_gaussian(variogram: Variogram) -> GaussianFit:
     return GaussianFit(torch.where(failed, len(lags) / 4, sigmas[best]), chosen, c2, failed)
 
 
-def _distance_bins(size: tuple[int, int], max_lag: int) -> Tensor:
+def _distance_bins(size: tuple[int, int], max_lag: int, device: torch.device) -> Tensor:
     """Bin of every (wrapped) displacement: its rounded length; 0 for none, max_lag + 1 for too far."""
-    dy, dx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64) for n in size)
+    dy, dx = (torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=device) for n in size)
     distance = torch.sqrt(dy[:, None] ** 2 + dx[None] ** 2).round().long()
     return distance.clamp(max=max_lag + 1)

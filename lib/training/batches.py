@@ -2,8 +2,9 @@
 
 They hold photographs, or cached outputs of the part of the trunk that is not trained.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.dataset import Sample
 from lib.data.images import resized
+from lib.data.loading import Reading, loaded, to_device
 from lib.nets.fcn import Fcn
 from lib.training.settings import TrainingSettings
 
@@ -39,9 +41,18 @@ def square(photo: Image.Image, side: int, flip: bool = False) -> Tensor:
 
 
 def squares(samples: Sequence[Sample], side: int, flips: Sequence[bool]) -> Tensor:
-    """A batch `(B, 3, side, side)` of the samples' photographs, each flipped or not."""
+    """A batch `(B, 3, side, side)` of the samples' photographs, each flipped or not; channels last."""
     images = zip(samples, flips, strict=True)
-    return torch.stack([square(sample.photo(), side, flip) for sample, flip in images])
+    batch = torch.stack([square(sample.photo(), side, flip) for sample, flip in images])
+    return batch.contiguous(memory_format=torch.channels_last)
+
+
+def loaded_squares(samples: Sequence[Sample], side: int, batch: int, label: str,
+                   flip: bool = False) -> Iterator[Tensor]:
+    """All photographs in consecutive batches `(B, 3, side, side)`, with a progress bar."""
+    parts = [samples[start:start + batch] for start in range(0, len(samples), batch)]
+    readings = [partial(squares, part, side, [flip] * len(part)) for part in parts]
+    yield from progress(loaded(readings), label, len(readings))
 
 
 def targets(samples: Sequence[Sample], classes: Sequence[str]) -> Tensor:
@@ -78,17 +89,17 @@ class Photographs:
     fcn: Fcn
     samples: Sequence[Sample]
     settings: TrainingSettings
+    decoders: int | None = None   # processes that read batches ahead: as many as the machine has for it
 
-    def batch(self, rows: Sequence[int], draw: np.random.Generator) -> Tensor:
-        """Images `(B, 3, S, S)` on the network's device."""
+    def reading(self, rows: Sequence[int], draw: np.random.Generator) -> Reading[Tensor]:
+        """What reads the images `(B, 3, S, S)` of a batch; all that is random about it is drawn here."""
         side = rounded(self.settings.side * draw.uniform(*self.settings.ratios))
         flips = [bool(draw.integers(2)) for _ in rows]
-        pixels = squares([self.samples[row] for row in rows], side, flips)
-        return pixels.to(self.fcn.device, memory_format=torch.channels_last)
+        return partial(squares, [self.samples[row] for row in rows], side, flips)
 
     def scores(self, pixels: Tensor) -> Tensor:
         """Class scores `(B, K)` of a batch."""
-        return self.fcn(pixels)
+        return self.fcn(to_device(pixels, self.fcn.device))
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,8 @@ class CachedViews:
     Mini-batches are drawn from its outputs, one view each.
     """
 
+    decoders = 0   # processes that read batches ahead: the outputs are here
+
     def __init__(self, fcn: Fcn, samples: Sequence[Sample], settings: TrainingSettings) -> None:
         if settings.frozen is None:
             raise Problem("views: only what a frozen part of the trunk has seen can be cached; "
@@ -113,25 +126,28 @@ class CachedViews:
         self.lower, self.upper = cut(fcn, settings.frozen)
         self.views = [self._cached(view, samples, settings.batch) for view in _views(settings)]
 
-    def batch(self, rows: Sequence[int], draw: np.random.Generator) -> Tensor:
-        """Outputs of the frozen part `(B, D, h, w)` on the network's device."""
+    def reading(self, rows: Sequence[int], draw: np.random.Generator) -> Reading[Tensor]:
+        """What reads the outputs of the frozen part `(B, D, h, w)` of a batch, in half precision."""
         view = self.views[draw.integers(len(self.views))]
-        return view[list(rows)].to(self.fcn.device, torch.float32, memory_format=torch.channels_last)
+        return partial(_rows_of, view, list(rows))
 
     def scores(self, outputs: Tensor) -> Tensor:
         """Class scores `(B, K)` of a batch."""
+        outputs = to_device(outputs, self.fcn.device).float()
         return self.fcn.pooled(self.fcn.head(self.upper(outputs)))
 
     @torch.no_grad()
     def _cached(self, view: View, samples: Sequence[Sample], batch: int) -> Tensor:
         """The frozen part's outputs of one view of all samples, in half precision."""
         parts = []
-        for start in progress(range(0, len(samples), batch), view.label):
-            part = samples[start:start + batch]
-            pixels = squares(part, view.side, [view.flip] * len(part))
-            pixels = pixels.to(self.fcn.device, memory_format=torch.channels_last)
+        for pixels in loaded_squares(samples, view.side, batch, view.label, view.flip):
+            pixels = to_device(pixels, self.fcn.device)
             parts.append(self.lower(self.fcn.trunk.normalise(pixels)).half().cpu())
         return torch.cat(parts)
+
+
+def _rows_of(view: Tensor, rows: list[int]) -> Tensor:
+    return view[rows]
 
 
 def _views(settings: TrainingSettings) -> list[View]:

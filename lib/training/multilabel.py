@@ -2,7 +2,7 @@
 
 DCSM trains so (section 3.2), and PRM with stimulated peaks.
 """
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,12 @@ from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.spent import spends
 from lib.data.dataset import Sample
+from lib.data.loading import Reading, loaded, to_device
 from lib.metrics.multilabel import labels, multilabel_scores
 from lib.nets.fcn import Fcn
-from lib.training.batches import CachedViews, Photographs, rounded, squares, targets
+from lib.training.batches import CachedViews, Photographs, loaded_squares, rounded, targets
 from lib.training.checkpoint import TrainedFile, load_checkpoint, save_checkpoint
+from lib.training.loss import finite_value
 from lib.training.settings import TrainingSettings
 
 SAVE_EVERY = 50   # steps between checkpoints; an epoch's end is always one
@@ -69,6 +71,29 @@ def train(fcn: Fcn, samples: Sequence[Sample], val: Sequence[Sample], settings: 
 
 
 @dataclass(frozen=True)
+class Step:
+    """One mini-batch: numbers of samples, how it is read, and the seed of dropout.
+
+    Everything random in it follows from its `key` alone, so that a resumed run takes the same one: seed,
+    phase, epoch and number.
+    """
+    key: tuple[int, ...]
+    rows: list[int]
+    dropout: int
+    reading: Reading[Tensor]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0."""
+        return self.key[-2]
+
+    @property
+    def number(self) -> int:
+        """Which step of its epoch it is, from 0."""
+        return self.key[-1]
+
+
+@dataclass(frozen=True)
 class Training:
     """One training, with what all of its steps need."""
     source: Photographs | CachedViews
@@ -110,14 +135,15 @@ class Training:
     def _run_epoch(self, phase: Phase, epoch: int, state: Progress, optimiser: torch.optim.Optimizer) -> None:
         """The steps of an epoch that are left, its rows, and its checkpoint."""
         per_epoch = -(-len(self.p) // self.settings.batch)
-        key = (self.seed, phase.number, epoch)
         label = f"{self.fcn.name}, {phase.name} {epoch + 1}/{phase.epochs}"
-        for step, rows in self._steps(key, state.step, label):
-            done = (epoch * per_epoch + step) / (phase.epochs * per_epoch)
+        steps = self._steps((self.seed, phase.number, epoch), state.step)
+        batches = loaded([step.reading for step in steps], self.source.decoders)
+        for step, batch in zip(steps, progress(batches, label, len(steps)), strict=True):
+            done = (epoch * per_epoch + step.number) / (phase.epochs * per_epoch)
             rate = phase.rate * (1 - done) ** 0.9
-            loss = _update(self.source, optimiser, rows, self.p[rows], rate, (*key, step))
+            loss = _update(self.source, optimiser, step, batch, self.p[step.rows], rate)
             state.losses.append(loss)
-            state.step = step + 1
+            state.step = step.number + 1
             if state.step % SAVE_EVERY == 0:
                 self._save(state, optimiser)
         state.rows += _epoch_rows(self.fcn, self.val, self.settings, phase.name, epoch, state.losses)
@@ -126,12 +152,18 @@ class Training:
         state.losses = []
         self._save(state, optimiser)
 
-    def _steps(self, key: tuple[int, ...], first: int, label: str) -> Iterator[tuple[int, list[int]]]:
-        """The mini-batches of an epoch from the step `first` on: (step, numbers of samples)."""
+    def _steps(self, key: tuple[int, ...], first: int) -> list["Step"]:
+        """The steps of an epoch from the one numbered `first` on; `key` is (seed, phase, epoch)."""
         order = np.random.default_rng(key).permutation(len(self.p))
         size = self.settings.batch
         parts = [order[start:start + size].tolist() for start in range(0, len(order), size)]
-        yield from progress(list(enumerate(parts))[first:], label)
+        steps = []
+        for number, rows in enumerate(parts[first:], start=first):
+            own_key = (*key, number)
+            draw = np.random.default_rng(own_key)
+            dropout = int(draw.integers(2 ** 31))
+            steps.append(Step(own_key, rows, dropout, self.source.reading(rows, draw)))
+        return steps
 
     def _save(self, state: Progress, optimiser: torch.optim.Optimizer) -> None:
         save_checkpoint(self.target.checkpoint, self.target.fingerprint, self.fcn, optimiser, vars(state))
@@ -142,11 +174,8 @@ def predict(fcn: Fcn, samples: Sequence[Sample], side: int, batch: int,
             label: str = "classifying") -> np.ndarray:
     """Sigmoid class scores `(N, K)` of images padded to squares."""
     parts = []
-    for start in progress(range(0, len(samples), batch), label):
-        part = samples[start:start + batch]
-        pixels = squares(part, side, [False] * len(part))
-        pixels = pixels.to(fcn.device, memory_format=torch.channels_last)
-        parts.append(fcn(pixels).sigmoid().float().cpu())
+    for pixels in loaded_squares(samples, side, batch, label):
+        parts.append(fcn(to_device(pixels, fcn.device)).sigmoid().float().cpu())
     return torch.cat(parts).numpy()
 
 
@@ -163,29 +192,22 @@ def _start_with_priors(fcn: Fcn, p: Tensor) -> None:
     fcn.head[-1].bias.copy_(((present + 1) / (len(p) - present + 1)).log())
 
 
-def _update(source: Photographs | CachedViews, optimiser: torch.optim.Optimizer, rows: Sequence[int],
-            p: Tensor, rate: float, key: tuple[int, ...]) -> float:
-    """One step.
-
-    Everything random in it follows from `key` alone, so that a resumed run takes the same one: seed, phase,
-    epoch and step.
-    """
+def _update(source: Photographs | CachedViews, optimiser: torch.optim.Optimizer, step: Step, batch: Tensor,
+            p: Tensor, rate: float) -> float:
+    """One step from what its reading gave and its targets; returns the loss."""
     fcn = source.fcn
-    draw = np.random.default_rng(key)
-    torch.manual_seed(int(draw.integers(2 ** 31)))   # dropout
+    torch.manual_seed(step.dropout)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["share"]
     fcn.head.train()
-    loss = sigmoid_cross_entropy(source.scores(source.batch(rows, draw)), p.to(fcn.device))
-    if not torch.isfinite(loss):
-        _, _, epoch, step = key
-        raise Problem(f"{fcn.name}: the loss is no longer finite in epoch {epoch + 1}, step {step + 1}; "
-                      "lower the learning rate.")
+    loss = sigmoid_cross_entropy(source.scores(batch), p.to(fcn.device))
+    value = finite_value(loss, f"{fcn.name}: the loss is no longer finite in epoch {step.epoch + 1}, "
+                               f"step {step.number + 1}; lower the learning rate.")
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
     fcn.head.eval()
-    return loss.item()
+    return value
 
 
 def _optimiser(fcn: Fcn, settings: TrainingSettings, phase: Phase) -> torch.optim.Optimizer:

@@ -102,10 +102,10 @@ def test_photographs_are_scaled_and_flipped_anew(dataset: Dataset, tiny: Callabl
     sides: set[int] = set()
     flips: set[tuple[bool, bool]] = set()
     for key in range(24):
-        pixels = source.batch([3, 0], np.random.default_rng(key))
+        pixels = source.reading([3, 0], np.random.default_rng(key))()
         side = pixels.shape[-1]
         assert pixels.shape == (2, 3, side, side)
-        assert torch.equal(pixels, source.batch([3, 0], np.random.default_rng(key)))
+        assert torch.equal(pixels, source.reading([3, 0], np.random.default_rng(key))())
         sides.add(side)
         flips.add((is_flipped(pixels[0], samples[3]), is_flipped(pixels[1], samples[0])))
     assert sides == {96, 128, 160, 192, 224}
@@ -135,10 +135,10 @@ def test_cached_views_are_what_the_network_sees(dataset: Dataset, tiny: Callable
     sides = {96 // 4: (96, False), 128 // 4: (128, True), 192 // 4: (192, False)}
     assert [view.shape for view in source.views] == [(8, 6, side, side) for side in sides]
     for key in range(12):
-        batch = source.batch(rows, np.random.default_rng(key))
+        batch = source.reading(rows, np.random.default_rng(key))()
         side, flip = sides[batch.shape[-1]]
         pixels = torch.stack([square(samples[i].photo(), side, flip) for i in rows])
-        assert batch.dtype == torch.float32
+        assert batch.dtype == torch.float16
         torch.testing.assert_close(source.scores(batch), fcn(pixels), rtol=5e-3, atol=5e-3)
         seen.add(side)
     assert len(seen) == 3

@@ -52,7 +52,7 @@ class Runs:
             raise Killed
         self.left -= 1
         loss = self.update(*args)
-        self.losses.append((args[-1], loss))
+        self.losses.append((args[2].key, loss))
         return loss
 
     def __call__(self, name: str, steps: int = STEPS, fingerprint: str = "f", **first: float) -> Run | None:
@@ -109,6 +109,13 @@ def test_killed_anywhere_it_ends_the_same(runs: Runs) -> None:
         assert same(found, whole)
         redone = steps - {1: 0, 4: 3, 7: 6}.get(steps, steps)
         assert found.losses == whole.losses[steps - redone:] and before == dict(whole.losses[:steps])
+
+
+def test_processes_that_read_ahead_change_nothing(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = runs("whole")
+    monkeypatch.setenv("DECODERS", "2")
+    found = runs("ahead")
+    assert same(found, whole) and found.losses == whole.losses
 
 
 def test_killed_at_every_second_step_it_ends_the_same(runs: Runs) -> None:

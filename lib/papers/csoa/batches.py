@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from lib.base.problem import Problem
 from lib.data.dataset import Dataset, Sample
-from lib.data.images import square_tensor
+from lib.data.images import image_size, square_tensor
+from lib.data.loading import decoders, loaded
 
 # split -> what CSoA does with it
 SPLITS = {"train": "learns from", "val": "chooses its threshold on", "test": "is scored on"}
@@ -70,44 +74,65 @@ def _check_splits(dataset: Dataset, single: dict[str, list[Sample]]) -> None:
 
 
 def stacked(squares: Sequence[Tensor]) -> Tensor:
-    """Squares uint8 as one batch `(B, 3, side, side)` in 0..1."""
-    return torch.stack(list(squares)).float().div(255)
+    """Squares uint8 as one batch `(B, 3, side, side)` in 0..1, channels last."""
+    return torch.stack(list(squares)).float().div(255).contiguous(memory_format=torch.channels_last)
 
 
 class Squares:
-    """The photographs of samples as squares, decoded once as long as they fit into memory (`MOST_KEPT`)."""
+    """The photographs of samples as squares, decoded once as long as they fit into memory (`MOST_KEPT`).
+
+    Processes that read ahead inherit what is kept, and keep nothing for the others: see `keep`.
+    """
 
     def __init__(self, side: int) -> None:
         self.side = side
         self.room = MOST_KEPT // (3 * side * side)
         self.kept: dict[str, Tensor] = {}
-        self.sizes: dict[str, tuple[int, int]] = {}
-        self.workers = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to a process that does not inherit: gigabytes of squares are not."""
+        return vars(self) | {"kept": {}}
+
+    def keep(self, samples: Sequence[Sample]) -> None:
+        """Decode as many as fit, before the first batch, where further processes read; else do nothing."""
+        if not decoders():
+            return
+        free = max(0, self.room - len(self.kept))
+        missing = [sample for sample in samples if sample.id not in self.kept][:free]
+        readings = [partial(_decode, self.side, sample) for sample in missing]
+        for sample, square in zip(missing, loaded(readings, pinned=False), strict=True):
+            self.kept[sample.id] = square.clone()   # as read, it holds on to memory that is shared
 
     def decoded(self, samples: Sequence[Sample]) -> list[Tensor]:
         """One square `(3, side, side)` uint8 a sample."""
         missing = [sample for sample in samples if sample.id not in self.kept]
         fresh = {}
-        for sample, square in zip(missing, self.workers.map(self._decode, missing), strict=True):
+        for sample, square in zip(missing, _decode_all(self.side, missing), strict=True):
             fresh[sample.id] = square
         free = max(0, self.room - len(self.kept))
         self.kept |= dict(list(fresh.items())[:free])
         return [fresh[sample.id] if sample.id in fresh else self.kept[sample.id] for sample in samples]
 
     def batch(self, samples: Sequence[Sample]) -> Tensor:
-        """`(B, 3, side, side)` in 0..1."""
+        """`(B, 3, side, side)` in 0..1, channels last."""
         return stacked(self.decoded(samples))
 
     def size_of(self, sample: Sample) -> tuple[int, int]:
         """(width, height) of the photograph."""
-        if sample.id not in self.sizes:
-            self.decoded([sample])
-        return self.sizes[sample.id]
+        return image_size(sample.folder / sample.image)
 
-    def _decode(self, sample: Sample) -> Tensor:
-        photo = sample.photo()
-        self.sizes[sample.id] = photo.size
-        return square_tensor(photo, self.side)
+
+def _decode_all(side: int, samples: Sequence[Sample]) -> list[Tensor]:
+    """Squares of photographs, by several threads unless this process has others beside it for the same."""
+    decode = partial(_decode, side)
+    if len(samples) < 2 or get_worker_info() is not None:
+        return [decode(sample) for sample in samples]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        return list(threads.map(decode, samples))
+
+
+def _decode(side: int, sample: Sample) -> Tensor:
+    return square_tensor(sample.photo(), side)
 
 
 def enlarged(side: int) -> int:
@@ -124,14 +149,14 @@ def training_view(square: Tensor, side: int, draw: np.random.Generator) -> Tenso
 
 def training_batch(squares: Squares, samples: Sequence[Sample], side: int,
                    keys: Sequence[tuple[int, ...]]) -> Tensor:
-    """Training views `(B, 3, side, side)`, one a sample.
+    """Training views `(B, 3, side, side)`, one a sample, channels last.
 
     What is random about an image follows from its key alone, whichever process looks at it.
     """
     views = []
     for square, key in zip(squares.decoded(samples), keys, strict=True):
         views.append(training_view(square, side, np.random.default_rng(key)))
-    return torch.stack(views)
+    return torch.stack(views).contiguous(memory_format=torch.channels_last)
 
 
 def balanced_batches(classes: Sequence[int], batch: int, batch_classes: int, names: Sequence[str],

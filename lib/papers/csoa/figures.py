@@ -71,13 +71,15 @@ def box_grid(variants: Mapping[str, Thresholded], samples: Sequence[Sample], box
 @torch.inference_mode()
 def _maps_of(net: TwoClassifiers, sample: Sample, squares: Squares) -> dict[str, torch.Tensor]:
     """The maps `(h, w)` of the sample's class, by classifier."""
-    classes = torch.tensor([net.classes.index(sample.labels[0])])
-    s_l, s_f = net(squares.batch([sample]))
-    return {name: maps[0] for name, maps in own_maps(s_l, s_f, classes).items()}
+    device = next(net.parameters()).device
+    classes = torch.tensor([net.classes.index(sample.labels[0])], device=device)
+    s_l, s_f = net(squares.batch([sample]).to(device))
+    return {name: maps[0].cpu() for name, maps in own_maps(s_l, s_f, classes).items()}
 
 
 def _masks_of(maps: Mapping[str, torch.Tensor], side: int, theta: float) -> dict[str, np.ndarray]:
-    return {name: masks[0] for name, masks in at_thresholds(maps, side, [theta]).items()}
+    alone = {name: one[None] for name, one in maps.items()}
+    return {name: masks[0, 0] for name, masks in at_thresholds(alone, side, [theta]).items()}
 
 
 def _unit(values: torch.Tensor) -> np.ndarray:

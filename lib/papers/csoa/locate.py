@@ -5,6 +5,7 @@ On any photograph: its best class, where that is, and the box around it.
 """
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from lib.base.batch import Sparing
 from lib.base.progress import progress
 from lib.data.dataset import Box, Sample
 from lib.data.images import square_tensor
+from lib.data.loading import loaded, to_device
 from lib.metrics.localisation import best_overlap, boxes_of, truth_boxes
 from lib.papers.csoa.batches import Squares, stacked
 from lib.papers.csoa.method import binary, own_map, probabilities, union
@@ -42,6 +45,16 @@ class Search:
     batch: int
     crops: Squares | None = None
 
+    def keep(self, samples: Sequence[Sample]) -> None:
+        """Decode as many photographs as fit into memory, where further processes read."""
+        for squares in (self.squares, self.crops):
+            if squares is not None:
+                squares.keep(samples)
+
+    def batch_of(self, part: Sequence[Sample]) -> tuple[Tensor, Tensor | None]:
+        """The images `(B, 3, side, side)` of a forward pass, and the larger ones for ten crops."""
+        return self.squares.batch(part), None if self.crops is None else self.crops.batch(part)
+
 
 @torch.inference_mode()
 def locate(net: TwoClassifiers, samples: Sequence[Sample], search: Search, label: str) -> Located:
@@ -57,23 +70,30 @@ def locate(net: TwoClassifiers, samples: Sequence[Sample], search: Search, label
     largest: dict[str, list[list[float]]] = {"union": [], "s_l": []}
     if net.w_f is not None:
         largest["s_f"] = []
-    for start in progress(range(0, len(samples), search.batch), label):
-        part = samples[start:start + search.batch]
+    forward = Sparing(net, _together)
+    search.keep(samples)
+    parts = [samples[start:start + search.batch] for start in range(0, len(samples), search.batch)]
+    read = loaded([partial(search.batch_of, part) for part in parts])
+    for part, (images, large_images) in zip(parts, progress(read, label, len(parts)), strict=True):
         classes = torch.tensor([net.classes.index(sample.labels[0]) for sample in part], device=device)
-        s_l, s_f = net(search.squares.batch(part).to(device, memory_format=torch.channels_last))
+        s_l, s_f = forward(to_device(images, device))
         rank += _ranks(probabilities(s_l, s_f), classes)
-        rank_ten += _ten_crop_ranks(net, part, classes, search)
-        maps = own_maps(s_l, s_f, classes)
+        rank_ten += _ten_crop_ranks(net, large_images, classes, search.squares.side)
+        masks = at_thresholds(own_maps(s_l, s_f, classes), search.squares.side, search.thresholds)
         for place, sample in enumerate(part):
             truth = square_truth(sample, search.boxes, search.squares)
-            one = {name: several[place] for name, several in maps.items()}
-            masks = at_thresholds(one, search.squares.side, search.thresholds)
             for name, overlaps in largest.items():
-                overlaps.append([best_overlap(mask, truth, "largest") for mask in masks[name]])
-            every.append([best_overlap(mask, truth, "all") for mask in masks["union"]])
+                overlaps.append([best_overlap(mask, truth, "largest") for mask in masks[name][place]])
+            every.append([best_overlap(mask, truth, "all") for mask in masks["union"][place]])
     ids = [sample.id for sample in samples]
     by_map = {name: np.array(overlaps) for name, overlaps in largest.items()}
     return Located(ids, np.array(rank), np.array(rank_ten), by_map, np.array(every))
+
+
+def _together(parts: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """The class maps of the parts of a batch as those of the batch."""
+    s_l, s_f = zip(*parts, strict=True)
+    return torch.cat(s_l), None if s_f[0] is None else torch.cat(s_f)
 
 
 def own_maps(s_l: Tensor, s_f: Tensor | None, classes: Tensor) -> dict[str, Tensor]:
@@ -92,15 +112,16 @@ def square_truth(sample: Sample, boxes: TruthBoxes, squares: Squares) -> np.ndar
 
 
 def at_thresholds(maps: Mapping[str, Tensor], side: int,
-                  thresholds: Sequence[float]) -> dict[str, list[np.ndarray]]:
-    """Masks at every threshold (eq. 13): of each map `(h, w)` enlarged to a square, and of their union."""
-    large = {name: _enlarged(one[None], side)[0] for name, one in maps.items()}
-    masks: dict[str, list[np.ndarray]] = {"union": []} | {name: [] for name in large}
-    for threshold in thresholds:
-        masks["union"].append(union(large["s_l"], large.get("s_f"), threshold).cpu().numpy())
-        for name, one in large.items():
-            masks[name].append(binary(one, threshold).cpu().numpy())
-    return masks
+                  thresholds: Sequence[float]) -> dict[str, np.ndarray]:
+    """Masks `(B, T, side, side)` at T thresholds (eq. 13).
+
+    Of each classifier's maps `(B, h, w)`, enlarged to squares, and of their union.
+    """
+    large = {name: _enlarged(several, side) for name, several in maps.items()}
+    masks = {"union": [union(large["s_l"], large.get("s_f"), theta) for theta in thresholds]}
+    for name, several in large.items():
+        masks[name] = [binary(several, theta) for theta in thresholds]
+    return {name: torch.stack(those, 1).cpu().numpy() for name, those in masks.items()}
 
 
 def ten_crop(net: TwoClassifiers, images: Tensor, side: int) -> Tensor:
@@ -117,12 +138,10 @@ def ten_crop(net: TwoClassifiers, images: Tensor, side: int) -> Tensor:
     return torch.stack(views).mean(0)
 
 
-def _ten_crop_ranks(net: TwoClassifiers, part: Sequence[Sample], classes: Tensor,
-                    search: Search) -> list[int]:
-    if search.crops is None:
-        return [-1] * len(part)
-    images = search.crops.batch(part).to(classes.device)
-    return _ranks(ten_crop(net, images, search.squares.side), classes)
+def _ten_crop_ranks(net: TwoClassifiers, images: Tensor | None, classes: Tensor, side: int) -> list[int]:
+    if images is None:
+        return [-1] * len(classes)
+    return _ranks(ten_crop(net, to_device(images, classes.device), side), classes)
 
 
 def _ranks(scores: Tensor, classes: Tensor) -> list[int]:
@@ -152,14 +171,19 @@ def segment(net: TwoClassifiers, photos: Sequence[Image.Image], side: int, theta
     """The best class of every photograph, which is squeezed to a square as in training."""
     device = next(net.parameters()).device
     images = stacked([square_tensor(photo, side) for photo in photos])
-    s_l, s_f = net(images.to(device, memory_format=torch.channels_last))
-    best = probabilities(s_l, s_f).argmax(1)
-    shares = [_share(maps, side) for maps in own_maps(s_l, s_f, best).values()]
-    heats = torch.stack(shares).amax(0).cpu()
+    best, heats = best_maps(net, to_device(images, device))
     segmented = []
-    for number, heat, photo in zip(best.tolist(), heats, photos, strict=True):
+    for number, heat, photo in zip(best.tolist(), heats.cpu(), photos, strict=True):
         segmented.append(Segmented(net.classes[number], heat[None], _box(heat, theta, photo.size)))
     return segmented
+
+
+def best_maps(net: TwoClassifiers, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The best class of every image `(B,)`, and its heat `(B, side, side)`: the higher of its two maps."""
+    s_l, s_f = net(images)
+    best = probabilities(s_l, s_f).argmax(1)
+    shares = [_share(maps, images.shape[-1]) for maps in own_maps(s_l, s_f, best).values()]
+    return best, torch.stack(shares).amax(0)
 
 
 def _share(maps: Tensor, side: int) -> Tensor:

@@ -1,6 +1,8 @@
 """Training of one of CSoA's networks, on one process or several (section 4.1); resumes after any epoch."""
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from lib.base.parallel import averaged, share
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.spent import spends
+from lib.data.dataset import Sample
+from lib.data.loading import Reading, loaded, to_device
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.papers.csoa.batches import SingleObjects, Squares, balanced_batches, training_batch
@@ -21,8 +25,10 @@ from lib.papers.csoa.runs import Job
 from lib.papers.csoa.settings import CsoaSettings, CsoaTraining
 from lib.papers.csoa.two_classifiers import TwoClassifiers
 from lib.training.checkpoint import load_checkpoint, save_checkpoint
+from lib.training.loss import finite_value
 
 Row = dict[str, Any]   # of the curves, one a step
+Values = dict[str, Tensor | None]   # the losses of a step by their columns; None where there is no such loss
 COLUMNS: tuple[str, ...] = ("epoch", "step", "loss", "cls", "inner", "coaug")
 
 
@@ -62,6 +68,7 @@ def train(net: TwoClassifiers, task: TrainingTask, checkpoint: Path, fingerprint
     Where a checkpoint of the same fingerprint is there, training resumes from it, to the same losses.
     """
     training = task.training
+    task.squares.keep(task.images.splits["train"])
     optimiser = optimiser_of(net, training)
     wrapped = _on_all_processes(net)
     rows: list[Row] = []
@@ -90,46 +97,69 @@ def _epoch(net: nn.Module, task: TrainingTask, optimiser: Optimizer, epoch: int)
     draw = np.random.default_rng((task.job.seed, epoch))
     numbers = images.numbers("train")
     batches = balanced_batches(numbers, training.batch, training.batch_classes, images.classes, draw)
-    rows = []
-    for step, batch in enumerate(progress(batches, f"{task.job.name}, epoch {epoch + 1}/{training.epochs}")):
-        loss, parts = _step(net, task, optimiser, batch, (epoch, step))
-        rows.append(_row(epoch, epoch * len(batches) + step, loss, parts))
-    return rows
+    shares = [_share(task, batch, (epoch, step)) for step, batch in enumerate(batches)]
+    label = f"{task.job.name}, epoch {epoch + 1}/{training.epochs}"
+    views = progress(loaded([share.reading for share in shares]), label, len(shares))
+    curves = [_step(net, task, optimiser, *both) for both in zip(shares, views, strict=True)]
+    # Read after the last step: a GPU's numbers would have to be waited for in every step.
+    first = epoch * len(batches)
+    return [_row(epoch, first + step, values) for step, values in enumerate(curves)]
 
 
-def _step(net: nn.Module, task: TrainingTask, optimiser: Optimizer, batch: Sequence[int],
-          moment: tuple[int, int]) -> tuple[Tensor, Losses]:
-    """One step on this process's share of a batch; `moment` is (epoch, step)."""
-    epoch, step = moment
-    settings, training = task.settings, task.training
+@dataclass(frozen=True)
+class Share:
+    """What this process sees of a batch, at `moment`, which is (epoch, step), and how that is read."""
+    samples: list[Sample]
+    moment: tuple[int, int]
+    reading: Reading[Tensor]
+
+
+def _share(task: TrainingTask, batch: Sequence[int], moment: tuple[int, int]) -> Share:
     number, processes = share()
     places = range(len(batch))[number::processes]
     samples = [task.images.splits["train"][batch[place]] for place in places]
-    keys = [(task.job.seed, epoch, step, place) for place in places]
+    keys = [(task.job.seed, *moment, place) for place in places]
+    return Share(samples, moment, partial(training_batch, task.squares, samples, task.training.side, keys))
 
+
+def _step(net: nn.Module, task: TrainingTask, optimiser: Optimizer, own: Share, views: Tensor) -> Values:
+    """One step on this process's share of a batch."""
+    epoch, step = own.moment
+    settings, training = task.settings, task.training
     first = next(net.parameters())
-    pixels = training_batch(task.squares, samples, training.side, keys)
-    pixels = pixels.to(first.device, first.dtype, memory_format=torch.channels_last)
-    numbers = [task.images.classes.index(sample.labels[0]) for sample in samples]
+    pixels = to_device(views, first.device).to(first.dtype)
+    numbers = [task.images.classes.index(sample.labels[0]) for sample in own.samples]
     classes = torch.tensor(numbers, device=first.device)
-    with torch.autocast(first.device.type, torch.bfloat16, enabled=first.device.type == "cuda"):
+    with _half_on_a_gpu(first.device):
         parts = losses(net, task.extractor, pixels, classes, settings, training.embedded_side)
     alpha = alpha_at(epoch, training.epochs, settings.alpha, settings.rise)
     loss = parts.total(alpha, settings.weight)
-    if not torch.isfinite(loss):
-        ids = ", ".join(sample.id for sample in samples)
-        raise Problem(f"{task.job.name}: the loss is no longer finite in epoch {epoch + 1}, step {step + 1} "
-                      f"(images {ids}); lower the learning rate.")
+    ids = ", ".join(sample.id for sample in own.samples)
+    finite_value(loss, f"{task.job.name}: the loss is no longer finite in epoch {epoch + 1}, step {step + 1} "
+                       f"(images {ids}); lower the learning rate.")
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    return loss, parts
+    return _values(loss, parts)
 
 
-def _row(epoch: int, step: int, loss: Tensor, parts: Losses) -> Row:
+def _half_on_a_gpu(device: torch.device) -> AbstractContextManager[None]:
+    """Networks run in bfloat16 where a GPU is."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
+
+
+def _values(loss: Tensor, parts: Losses) -> Values:
+    """The losses of a step without their graph."""
+    known = {"loss": loss, "cls": parts.cls, "inner": parts.inner, "coaug": parts.coaug}
+    return {name: None if value is None else value.detach() for name, value in known.items()}
+
+
+def _row(epoch: int, step: int, values: Values) -> Row:
     row: Row = {"epoch": epoch + 1, "step": step + 1}
-    for name, value in {"loss": loss, "cls": parts.cls, "inner": parts.inner, "coaug": parts.coaug}.items():
-        row[name] = "" if value is None else round(float(averaged(value.detach())), 5)
+    for name, value in values.items():
+        row[name] = "" if value is None else round(float(averaged(value)), 5)
     return row
 
 

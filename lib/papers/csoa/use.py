@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from lib.base.batch import AUTO, MOST, Batch, largest_batch
 from lib.base.paths import BUILD
 from lib.base.problem import Problem, nearest
 from lib.papers.csoa.settings import CsoaRun
@@ -64,11 +65,12 @@ def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequen
         raise Problem(f"{dataset.folder}: no image of a single object of the network's classes "
                       f"({', '.join(classes)}); take another folder or other --weights.")
     tried = params.csoa_thresholds.tried if val else [threshold(params)]
+    batch = _batch_size(request.batch, first, test)
     on_val, on_test = {}, {}
     for row, paths in files.items():
         on_val[row], on_test[row] = [], []
         for path in paths:
-            locate_in = _locator(path, dataset, tried, f"{row}, {path.parent.name}")
+            locate_in = _locator(path, dataset, tried, batch, f"{row}, {path.parent.name}")
             located = locate_in(test)
             on_test[row].append(located)
             # without validation images there is one threshold, so that nothing is chosen on the test images
@@ -114,7 +116,23 @@ def _single(samples: "Sequence[Sample]", classes: Sequence[str]) -> "list[Sample
     return [sample for sample in samples if shows_single_object(sample) and sample.labels[0] in classes]
 
 
-def _locator(weights: Path, dataset: "Dataset", tried: Sequence[float],
+def _batch_size(asked: Batch, weights: Path, samples: "Sequence[Sample]") -> int:
+    """Images of one forward pass; `auto`: as many as are worth it with the network in `weights`."""
+    if asked != AUTO:
+        return asked or BATCH
+    import torch
+
+    from lib.base.parallel import device
+    from lib.papers.csoa.batches import Squares
+    from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
+
+    net = load_two_classifiers(weights).to(device())
+    squares = Squares(read_two_classifiers(weights)["side"]).batch(samples[:MOST])
+    with torch.inference_mode():
+        return largest_batch(lambda size: net(squares[:size].to(device())), len(squares))
+
+
+def _locator(weights: Path, dataset: "Dataset", tried: Sequence[float], batch: int,
              label: str) -> "Callable[[Sequence[Sample]], Located]":
     """A function that looks for objects in samples of the data set with one network."""
     from lib.base.parallel import device
@@ -123,7 +141,7 @@ def _locator(weights: Path, dataset: "Dataset", tried: Sequence[float],
     from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
 
     net = load_two_classifiers(weights).to(device())
-    search = Search(Squares(read_two_classifiers(weights)["side"]), dataset.boxes, tried, BATCH)
+    search = Search(Squares(read_two_classifiers(weights)["side"]), dataset.boxes, tried, batch)
     return lambda samples: locate(net, samples, search, label)
 
 

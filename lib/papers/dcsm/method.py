@@ -79,7 +79,10 @@ def load_folded(weights: Path, network: str | None = None) -> Fcn:
 # Raw maps (section 3.3)
 
 def raw_maps(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int = BASE) -> RawMaps:
-    """All scales of one image: one forward pass each, then a backward pass for all candidates together."""
+    """All scales of one image: one forward pass each, then a backward pass for all candidates together.
+
+    The maps lie on the network's device.
+    """
     chosen = layers(fcn.trunk, settings.blocks)
     passes = {}
     for scale in settings.scales:
@@ -90,7 +93,7 @@ def raw_maps(fcn: Fcn, photo: Image.Image, settings: DcsmSettings, side: int = B
     for scale in list(passes):
         traced = passes.pop(scale)   # its graph is freed when its derivatives are taken
         for layer, gradients in traced.gradients(order).items():
-            maps[scale, layer] = strongest_is_one(gradients[0]).cpu()
+            maps[scale, layer] = strongest_is_one(gradients[0])
     return RawMaps(maps, best_first, photo.size)
 
 

@@ -88,6 +88,11 @@ def present(probability: Tensor, threshold: float) -> Tensor:
     return (probability >= threshold) | best
 
 
+def chosen_classes(probability: Tensor, threshold: float) -> list[int]:
+    """The places of the classes that are present."""
+    return present(probability, threshold).nonzero()[:, 0].tolist()
+
+
 def enhance(class_map: Tensor, saliency: Tensor, how: Literal["product", "geometric"]) -> Tensor:
     """The product, or the geometric mean, of class maps and saliency of one size, both at least 0."""
     product = class_map * saliency
@@ -108,20 +113,27 @@ def foreground(enhanced: Tensor, settings: FcnGbpSettings) -> Tensor:
 @torch.inference_mode()
 def _label(photo: Image.Image, class_maps: Tensor, detected: Detected,
            settings: FcnGbpSettings) -> np.ndarray:
-    """Labels from maps of the kept classes: image-level prior, enhancement, threshold, background, CRF."""
-    size = (photo.height, photo.width)
-    probability = detected.probability[list(detected.kept)].to(class_maps)
-    chosen = present(probability, settings.least_probability)
-    prior = image_level_prior(class_maps, probability, settings.least_probability)[chosen]
-    saliency = _full_size(detected.saliency.to(class_maps)[chosen], size).clamp(min=0)
-    enhanced = enhance(_full_size(prior, size), saliency, settings.enhance)
-    competing = with_background(foreground(enhanced, settings).float().cpu().numpy())
+    """Labels from maps of the kept classes: those that are present compete with the background; CRF."""
+    chosen = chosen_classes(detected.probability[list(detected.kept)], settings.least_probability)
+    maps = unified(class_maps, detected, chosen, (photo.height, photo.width), settings)
+    competing = with_background(maps.cpu().numpy())
     winner = dense_crf(np.asarray(photo.convert("RGB")), competing, settings.crf).argmax(0)
-    labels = [0]
-    for number, is_chosen in zip(detected.kept, chosen.tolist(), strict=True):
-        if is_chosen:
-            labels.append(number + 1)
+    labels = [0, *(detected.kept[place] + 1 for place in chosen)]
     return np.array(labels, dtype=np.uint8)[winner]
+
+
+@torch.inference_mode()
+def unified(class_maps: Tensor, detected: Detected, chosen: Sequence[int], size: tuple[int, int],
+            settings: FcnGbpSettings) -> Tensor:
+    """Foreground maps `(C, *size)` of the `chosen` among the kept classes, on the device of the class maps.
+
+    Image-level prior, enhancement by the saliency, threshold.
+    """
+    probability = detected.probability[list(detected.kept)]
+    prior = image_level_prior(class_maps, probability.to(class_maps), settings.least_probability)
+    saliency = _full_size(detected.saliency.to(class_maps)[list(chosen)], size).clamp(min=0)
+    enhanced = enhance(_full_size(prior[list(chosen)], size), saliency, settings.enhance)
+    return foreground(enhanced, settings).float()
 
 
 def _full_size(maps: Tensor, size: tuple[int, int]) -> Tensor:

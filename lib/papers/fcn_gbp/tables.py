@@ -58,7 +58,7 @@ class ZoomOut:
 
     regions    its superpixels `(H, W)`
     features   zoom-out features of each `(R, D)`
-    scores     score maps of the classes `(K, h, w)`
+    scores     score maps of the classes `(K, h, w)`, on the network's device
     """
     regions: np.ndarray
     features: np.ndarray
@@ -90,8 +90,8 @@ def zoom_out(fcn: Fcn, sample: Sample, settings: ZofSettings, side: int) -> Zoom
     device = next(fcn.parameters()).device
     scores, maps = fcn.scores_and_layers(to_input(photo, side).to(device), list(dict.fromkeys(layers)))
     regions = slic(photo, settings.superpixels)
-    pooled = [pool(values[0].cpu().contiguous(), regions) for values in maps.values()]
-    return ZoomOut(regions, torch.cat(pooled, 1).numpy(), scores[0].cpu())
+    pooled = [pool(values[0].contiguous(), regions) for values in maps.values()]
+    return ZoomOut(regions, torch.cat(pooled, 1).cpu().numpy(), scores[0])
 
 
 def train_zof(fcn: Fcn, samples: Sequence[Sample], settings: ZofSettings, side: int, seed: int) -> MiSvm:

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from lib.base.problem import Problem
-from lib.base.progress import progress
 from lib.data.dataset import Sample
 from lib.maps.cam import each_maximum_is_one
 from lib.metrics.multilabel import labels
+from lib.metrics.scoring import batches
 from lib.nets.fcn import Fcn
 from lib.papers.iam.method import ClassifierOutput, class_responses, labelled, run_classifier, unsquared
 from lib.papers.iam.prm import candidates, draw, matching_scores, ranked, retrieval_scores
@@ -44,10 +44,10 @@ def lessons(fcn: Fcn, samples: Sequence[Sample], loaders: Mapping[str, Loader], 
     """One forward pass over the training images; those without a peak of one of their labels are left out."""
     taught = []
     known_labels = torch.from_numpy(labels(samples, fcn.classes))
-    starts = range(0, len(samples), training.batch)
-    for start in progress(starts, f"{fcn.name}: peaks and their proposals"):
-        part = samples[start:start + training.batch]
-        choose = labelled(known_labels[start:start + training.batch], settings.peaks)
+    label = f"{fcn.name}: peaks and their proposals"
+    of_parts = zip(batches(samples, training.batch, label), known_labels.split(training.batch), strict=True)
+    for part, their_labels in of_parts:
+        choose = labelled(their_labels, settings.peaks)
         photos = [sample.photo() for sample in part]
         output = run_classifier(fcn, photos, training.side, training.map_side, choose)
         for place, sample in enumerate(part):

@@ -1,4 +1,5 @@
 """Instance activation maps (section 3): peaks of class maps, their origin, and what fills up from there."""
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from lib.data.images import shrunk
+from lib.data.loading import to_device
 from lib.maps.peak_response import descend, trace
 from lib.maps.peaks import Peaks, find_peaks, is_peak, peak_stimulation
 from lib.nets.fcn import Fcn
@@ -75,9 +77,8 @@ def run_classifier(fcn: Fcn, photos: Sequence[Image.Image], side: int, map_side:
 
 def padded_squares(fcn: Fcn, photos: Sequence[Image.Image], side: int) -> Tensor:
     """RGB `(B, 3, side, side)` of photographs that are padded to squares, on the classifier's device."""
-    device = next(fcn.parameters()).device
     rgb = torch.stack([square(photo, side) for photo in photos])
-    return rgb.to(device, memory_format=torch.channels_last)
+    return to_device(rgb, fcn.device)
 
 
 def present(most: int) -> ChoosePeaks:
@@ -98,7 +99,7 @@ def strongest(most: int) -> ChoosePeaks:
     def choose(maps: Tensor) -> Peaks:
         best = peak_stimulation(maps).argmax(1)
         is_best_class = torch.zeros_like(maps[:, :, :1, :1], dtype=torch.bool)
-        is_best_class[torch.arange(len(maps)), best] = True
+        is_best_class[torch.arange(len(maps), device=maps.device), best] = True
         is_high = (maps > 0) | (maps == maps.amax((2, 3), keepdim=True))
         return highest(peaks_where(maps, is_peak(maps) & is_best_class & is_high), most)
     return choose
@@ -111,24 +112,27 @@ def no_peaks(maps: Tensor) -> Peaks:
 
 def peaks_where(maps: Tensor, chosen: Tensor) -> Peaks:
     """The `chosen` places `(B, K, h, w)` bool of class maps, in scan order."""
-    return Peaks(*chosen.nonzero().unbind(1), maps[chosen])
+    image, label, row, column = chosen.nonzero().unbind(1)
+    return Peaks(image, label, row, column, maps[image, label, row, column])
 
 
-def picked(peaks: Peaks, which: Tensor) -> Peaks:
-    """Some of the peaks, by their numbers or by a mask."""
+def picked(peaks: Peaks, which: Tensor | list[int]) -> Peaks:
+    """Some of the peaks, by their numbers."""
     return Peaks(peaks.image[which], peaks.label[which], peaks.row[which], peaks.column[which],
                  peaks.value[which])
 
 
 def highest(peaks: Peaks, most: int) -> Peaks:
     """At most so many peaks of each image and class, in the order in which they came."""
-    rank = torch.zeros(len(peaks), dtype=torch.long)
-    taken: dict[tuple[int, int], int] = {}
-    for i in peaks.value.argsort(descending=True, stable=True).tolist():
-        key = int(peaks.image[i]), int(peaks.label[i])
-        taken[key] = taken.get(key, 0) + 1
-        rank[i] = taken[key]
-    return picked(peaks, (rank <= most).to(peaks.value.device))
+    values = peaks.value.tolist()
+    groups = list(zip(peaks.image.tolist(), peaks.label.tolist(), strict=True))
+    taken: Counter[tuple[int, int]] = Counter()
+    kept = []
+    for peak in sorted(range(len(values)), key=lambda peak: -values[peak]):   # of equal ones the first
+        taken[groups[peak]] += 1
+        if taken[groups[peak]] <= most:
+            kept.append(peak)
+    return picked(peaks, sorted(kept))
 
 
 @torch.inference_mode()

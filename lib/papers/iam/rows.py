@@ -70,7 +70,7 @@ def scenes_of(trained: Trained, part: Sequence[Sample], jobs: Sequence[FillingJo
                             present(trained.settings.peaks))
     maps = {job: activate(trained.fillings[job], output) for job in jobs}
     for place, (sample, photo) in enumerate(zip(part, photos, strict=True)):
-        its_peaks = output.peaks.image == place
+        its_peaks = (output.peaks.image == place).nonzero()[:, 0]   # by number: waited for once
         numbers, classes = instance_truth(sample, len(trained.fcn.classes))
         yield Scene(sample, photo, numbers, classes, loaders[sample.id](), output.of_image(place),
                     {job: activations[its_peaks] for job, activations in maps.items()})

@@ -34,6 +34,7 @@ from lib.papers.iam.settings import (
 )
 from lib.proposals.store import open_proposals
 from lib.training.checkpoint import TrainedFile, TrainingFolders, load_checkpoint, save_checkpoint
+from lib.training.loss import finite_value
 from lib.training.networks import train_networks
 
 COLUMNS: tuple[str, ...] = ("epoch", "step", "loss")
@@ -196,12 +197,12 @@ class _Course:
             done = epoch * len(parts) + step
             self._set_rate(done / (self.training.passes * len(parts)))
             loss = filling_loss(self.filling(batch.prms, batch.levels, batch.image), batch)
-            if not torch.isfinite(loss):
-                raise Problem(f"{label}: the loss is no longer finite in step {step + 1}; lower the rate.")
+            value = finite_value(
+                loss, f"{label}: the loss is no longer finite in step {step + 1}; lower the rate.")
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
-            rows.append({"epoch": epoch + 1, "step": done + 1, "loss": round(loss.item(), 5)})
+            rows.append({"epoch": epoch + 1, "step": done + 1, "loss": round(value, 5)})
         if not rows:
             raise Problem(f"{label}: no peak of any training image has a proposal that holds enough of it; "
                           "lower iam_filling.retrieval.overlap or find more proposals.")

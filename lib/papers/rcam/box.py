@@ -70,6 +70,7 @@ def choose_boxes(scores: Tensor, boxes: Tensor, settings: BoxSettings) -> list[l
     scores   of the candidates `(N,)`
     boxes    the candidates `(N, 4)`
     """
+    scores = scores.cpu()   # chosen one by one: no step of it may wait for a GPU
     candidates = boxes.cpu().numpy()
     kept: list[int] = []
     for i in scores.argsort(descending=True, stable=True).tolist():
@@ -79,7 +80,7 @@ def choose_boxes(scores: Tensor, boxes: Tensor, settings: BoxSettings) -> list[l
         overlap_with_kept = overlaps(candidates[[i]], candidates[kept]).max(initial=0)
         if overlap_with_kept <= settings.overlap:
             kept.append(i)
-    return [_enlarged(boxes[i], settings.margin) for i in kept]
+    return [_enlarged(candidates[i].tolist(), settings.margin) for i in kept]
 
 
 @torch.inference_mode()
@@ -149,7 +150,7 @@ def _crop(photo: Image.Image, box: Sequence[float]) -> Image.Image:
     return photo.crop((x0, y0, x1, y1))
 
 
-def _enlarged(box: Tensor, margin: float) -> list[float]:
-    x0, y0, x1, y1 = box.tolist()
+def _enlarged(box: Sequence[float], margin: float) -> list[float]:
+    x0, y0, x1, y1 = box
     dx, dy = margin * (x1 - x0) / 2, margin * (y1 - y0) / 2
     return [max(0.0, x0 - dx), max(0.0, y0 - dy), min(1.0, x1 + dx), min(1.0, y1 + dy)]

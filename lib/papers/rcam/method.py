@@ -86,7 +86,7 @@ def window(guide: Tensor, settings: RcamSettings) -> Window:
     side = min(guide.shape[2:])
     if isinstance(settings.window, int):
         radius = torch.full((len(guide),), settings.window, device=guide.device)
-        return Window(radius, torch.zeros(len(guide), dtype=torch.bool))
+        return Window(radius, torch.zeros_like(radius, dtype=torch.bool))
     lags = max(4, round(settings.max_lag * side))
     fit = fit_gaussian(empirical_variogram(guide[:, :settings.lag_components], min(lags, side - 1)))
     radius = fit.sigma if settings.window == "radius" else fit.sigma / 2
@@ -154,6 +154,19 @@ def rcam(network: Network, photos: Sequence[Image.Image], settings: RcamSettings
     >>> maps["rcam"].shape
     torch.Size([1, 1, 224, 224])
     """
+    ours, rows = before_crf(network, photos, settings)
+    maps = {row: values.cpu() for row, values in rows.items()}
+    maps["rcam"] = crf(photos, maps["rcam3"], settings.crf)
+    return Rcam(maps, ours.classes, ours.window.failed)
+
+
+@torch.inference_mode()
+def before_crf(network: Network, photos: Sequence[Image.Image],
+               settings: RcamSettings) -> tuple[Refined, dict[str, Tensor]]:
+    """The maps of every row but the last, `(B, 1, 224, 224)` in 0..1, on the network's device.
+
+    With what they come from.
+    """
     scales = [forward_pass(network, photos, side, settings) for side in settings.sizes]
     weight, bias = network.classifier
     ours = refine(scales, weight, settings)
@@ -164,6 +177,12 @@ def rcam(network: Network, photos: Sequence[Image.Image], settings: RcamSettings
     for j, refined in enumerate(ours.refined, start=1):
         rows[f"rcam{j}"] = refined
     rows["rcam3"] = ours.fusion   # takes the place of a third refined map, should there be three scales
-    maps = {row: normalise(full_size(values)).cpu() for row, values in rows.items()}
-    maps["rcam"] = crf(photos, maps["rcam3"], settings.crf)
-    return Rcam(maps, ours.classes, ours.window.failed)
+    return ours, {row: normalise(full_size(values)) for row, values in rows.items()}
+
+
+def joined(parts: Sequence[Rcam]) -> Rcam:
+    """The parts of a batch as the batch."""
+    maps = {row: torch.cat([part.maps[row] for part in parts]) for row in parts[0].maps}
+    classes = torch.cat([part.classes for part in parts])
+    failed = torch.cat([part.failed for part in parts])
+    return Rcam(maps, classes, failed)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lib.base.batch import Sparing
 from lib.base.parallel import device
 from lib.data.dataset import Sample
 from lib.maps.cam import normalise
@@ -17,7 +18,7 @@ from lib.metrics.scoring import HeatMaps, Scored, each_batch, score
 from lib.nets import load_network
 from lib.nets.network import Network
 from lib.papers.rcam.box import rcam_box
-from lib.papers.rcam.method import Scale, crf, forward_pass, rcam, refine
+from lib.papers.rcam.method import Rcam, Scale, crf, forward_pass, joined, rcam, refine
 from lib.papers.rcam.settings import RcamScales, RcamSettings
 from lib.report.paper import Paper
 
@@ -51,14 +52,20 @@ def table1(network: Network, samples: Sequence[Sample], settings: RcamSettings,
 
 def _table1_of(network: Network,
                settings: RcamSettings) -> Callable[[Sequence[Sample]], tuple[Scored, int]]:
+    def maps(photos: Sequence[Image.Image]) -> Rcam:
+        ours = rcam(network, photos, settings)
+        cited = crf(photos, ours.maps["rcam3"], settings.crf_cited)
+        return ours._replace(maps=ours.maps | {"rcam_cited": cited})
+
+    sparing = Sparing(maps, joined)
+
     def of_batch(part: Sequence[Sample]) -> tuple[Scored, int]:
         scored = Scored()
         photos = [sample.photo() for sample in part]
         start = perf_counter()
-        ours = rcam(network, photos, settings)
-        rows = ours.maps | {"rcam_cited": crf(photos, ours.maps["rcam3"], settings.crf_cited)}
+        ours = sparing(photos)
         scored.seconds = perf_counter() - start
-        scored.add(rows, part)
+        scored.add(ours.maps, part)
         return scored, int(ours.failed.sum())
     return of_batch
 

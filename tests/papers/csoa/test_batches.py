@@ -1,4 +1,5 @@
 """Photographs as squares, and batches of few classes with several images each."""
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_squares_are_decoded_once_as_far_as_they_fit(data: Dataset, room: int, d
     second = squares.batch(samples)
     assert torch.equal(first, second)
     assert len(calls) == decoded
+
+
+@pytest.mark.parametrize("number, kept", [("0", 0), ("2", 3)])
+def test_other_processes_fill_the_memory_ahead(data: Dataset, monkeypatch: pytest.MonkeyPatch, number: str,
+                                               kept: int) -> None:
+    """As far as there is room; a process that does not inherit what is kept is not sent it."""
+    samples = data.split("val")
+    monkeypatch.setattr(batches, "MOST_KEPT", 3 * 3 * 16 * 16)
+    monkeypatch.setenv("DECODERS", number)
+    squares = Squares(16)
+    squares.keep(samples)
+    assert len(squares.kept) == kept
+    assert pickle.loads(pickle.dumps(squares)).kept == {}
+    assert torch.equal(squares.batch(samples), Squares(16).batch(samples))
 
 
 def test_squares_are_photographs_square_tensor(data: Dataset) -> None:

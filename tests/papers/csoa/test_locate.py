@@ -113,6 +113,29 @@ def test_ranks_and_overlaps(data: Dataset) -> None:
             assert located.every[n, t] >= located.largest["union"][n, t] - 1e-9
 
 
+def test_processes_that_read_ahead_and_halved_batches_change_nothing(
+        data: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    net = toy_net()
+    samples = data.split("test")
+    search = search_in(data, batch=3, crops=Squares(enlarged(SIDE)))
+    whole = locate(net, samples, search, "")
+    monkeypatch.setenv("DECODERS", "2")
+    plain = TwoClassifiers.forward
+
+    def forward(net: TwoClassifiers, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return plain(net, images)
+
+    again = locate(net, samples, search_in(data, batch=3, crops=Squares(enlarged(SIDE))), "")
+    monkeypatch.setattr(TwoClassifiers, "forward", forward)
+    halved = locate(net, samples, search_in(data, batch=3), "")
+    assert capsys.readouterr().err == "Memory ran out with 3 at a time; going on with 2.\n"
+    for found in (again, halved):
+        assert np.array_equal(found.rank, whole.rank) and np.array_equal(found.every, whole.every)
+    assert np.array_equal(again.rank_ten, whole.rank_ten)
+
+
 def test_one_classifier_has_one_map(data: Dataset) -> None:
     located = locate(toy_net("base"), data.split("val"), search_in(data), "")
     assert set(located.largest) == {"union", "s_l"}
@@ -169,10 +192,11 @@ def test_segmentation_is_the_union(data: Dataset) -> None:
 
 
 def test_masks_at_thresholds_shrink() -> None:
-    maps = {"s_l": torch.rand(4, 4), "s_f": torch.rand(4, 4)}
+    maps = {"s_l": torch.rand(2, 4, 4), "s_f": torch.rand(2, 4, 4)}
     masks = at_thresholds(maps, 16, TRIED)
-    areas = [int(mask.sum()) for mask in masks["union"]]
-    assert areas == sorted(areas, reverse=True)
-    assert areas[0] > areas[-1] > 0
-    for t in range(3):
-        assert np.array_equal(masks["union"][t], masks["s_l"][t] | masks["s_f"][t])
+    for of_image in masks["union"]:
+        areas = [int(mask.sum()) for mask in of_image]
+        assert areas == sorted(areas, reverse=True)
+        assert areas[0] > areas[-1] > 0
+    assert masks["union"].shape == (2, 3, 16, 16)
+    assert np.array_equal(masks["union"], masks["s_l"] | masks["s_f"])

@@ -44,6 +44,15 @@ def test_two_processes_take_the_same_steps_as_one(data: Path, tmp_path: Path) ->
         assert torch.allclose(value, their_weights[name], atol=1e-5), name
 
 
+def test_processes_that_read_ahead_change_nothing(data: Path, tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, weights = train_toy(data, tmp_path / "whole.pt")
+    monkeypatch.setenv("DECODERS", "2")
+    their_rows, their_weights = train_toy(data, tmp_path / "ahead.pt")
+    assert rows == their_rows
+    assert all(torch.equal(value, their_weights[name]) for name, value in weights.items())
+
+
 def test_an_interrupted_training_ends_the_same(data: Path, tmp_path: Path,
                                                monkeypatch: pytest.MonkeyPatch) -> None:
     rows, weights = train_toy(data, tmp_path / "whole.pt")

@@ -66,6 +66,18 @@ def test_evaluate_gives_the_rows_of_table_1(build: Path, tmp_path: Path,
     assert all(printed[row] == values for row, values in expected.items())
 
 
+def test_the_batch_is_found(build: Path, tmp_path: Path) -> None:
+    """The numbers do not depend on it."""
+    data = toy_data(tmp_path / "shapes")
+    results = []
+    for batch in ("auto", "3"):
+        target = tmp_path / f"{batch}.json"
+        words = ["evaluate", "csoa", "--data", str(data.folder), "--tier", "smoke", "--json", str(target)]
+        assert main([*words, "--batch", batch]) == 0
+        results.append(json.loads(target.read_text())["results"])
+    assert results[0] == results[1]
+
+
 def test_one_network_of_ones_own(build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = toy_data(tmp_path / "shapes")
     weights = weights_of(build, "csoa", 1)

@@ -1,0 +1,55 @@
+"""How much memory may still be taken, and how it looks when it has run out; torch is not imported for it."""
+import gc
+import math
+import sys
+from pathlib import Path
+
+SAID: tuple[str, ...] = ("not enough memory", "DefaultCPUAllocator", "out of memory")   # by torch's errors
+MEGABYTE = 2 ** 20
+CGROUP = Path("/sys/fs/cgroup")
+MEMINFO = Path("/proc/meminfo")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, a GPU's or the machine's."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+
+
+def release() -> None:
+    """Let go of what nobody uses any more, of a GPU's memory too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def free_mb() -> float:
+    """Megabytes that this program may still take: what the machine has left, or its container.
+
+    Infinite where nobody says.
+    """
+    return min(_of_the_machine(), _of_the_container())
+
+
+def _of_the_machine() -> float:
+    if not MEMINFO.is_file():   # not Linux
+        return math.inf
+    lines = [line.split() for line in MEMINFO.read_text().splitlines()]
+    kilobytes = [int(words[1]) for words in lines if words[0] == "MemAvailable:"]
+    return kilobytes[0] / 1024 if kilobytes else math.inf
+
+
+def _of_the_container() -> float:
+    """What is left below the limit of this control group; files that are cached give way."""
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        taken = int((CGROUP / "memory.current").read_text())
+        facts = (CGROUP / "memory.stat").read_text().split()
+    except OSError:
+        return math.inf
+    if limit == "max":
+        return math.inf
+    cached = int(facts[facts.index("inactive_file") + 1])
+    return (int(limit) - taken + cached) / MEGABYTE
