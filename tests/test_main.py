@@ -310,3 +310,47 @@ def test_an_empty_folder_and_two_photographs_of_one_name(tmp_path: Path,
         Image.new("RGB", (9, 9)).save(tmp_path / name)
     assert main(["segment", "rcam", str(tmp_path), "--out", str(tmp_path / "o")]) == 1
     assert "share a name" in capsys.readouterr().err
+
+
+def test_processes_and_shares_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process, two, and two machines' shares put together; a photograph that is damaged stops nobody."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(7):
+        photo = Image.effect_mandelbrot((60 + i, 50), (-2, -1, 1, 1 + i / 9), 50)
+        photo.convert("RGB").save(photos / f"{i}.png")
+    (photos / "damaged.png").write_bytes((photos / "3.png").read_bytes()[:200])
+    words = ["segment", "cam1", str(photos), "--batch", "2"]
+
+    def run(folder: str, *more: str) -> int:
+        status = main([*words, "--out", str(tmp_path / folder), *more])
+        monkeypatch.setenv("JOBS", "1")
+        return status
+
+    def written(folder: str) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in sorted((tmp_path / folder).glob("*_*"))}
+
+    assert run("one", "--jobs", "1") == 1   # the damaged photograph
+    assert len(written("one")) == 3 * 7
+    assert run("two", "--jobs", "2") == 1
+    assert [run("shares", "--shard", share) for share in ("2/2", "1/2")] == [1, 0]
+    assert written("two") == written("shares") == written("one")
+    note = json.loads((tmp_path / "shares" / "shards" / "2-of-2.json").read_text())["segment"]
+    assert list(note["failures"]) == ["damaged.png"] and note["count"] == 4
+    assert run("shares", "--shard", "3/3") == 1   # it was divided by two
+    assert run("other", "--shard", "3/2") == 1
+
+
+def test_a_shard_has_a_batch_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    words = ["segment", "cam1", str(tmp_path), "--out", str(tmp_path / "o")]
+    assert main([*words, "--shard", "1/2", "--batch", "auto"]) == 1
+    assert "give a number with --shard" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["0", "some"])
+def test_a_number_of_jobs_starts_at_one(word: str, tmp_path: Path,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    assert main(["segment", "cam1", str(tmp_path), "--out", str(tmp_path / "o"), "--jobs", word]) == 1
+    assert "JOBS: must be a whole number of at least 1" in capsys.readouterr().err

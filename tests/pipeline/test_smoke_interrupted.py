@@ -16,7 +16,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
     folder = checkout(tmp_path / "project")
     results = folder / "reports" / "smoke"
 
-    said = interrupted(folder, "rcam@smoke", signal.SIGINT)
+    said = interrupted(folder, "rcam_constants@smoke", signal.SIGINT)
     assert "Interrupted; what was finished is kept" in said, said
     assert "lib/pipeline/" not in said, said   # no traceback of ours; the kernel may grumble
     assert [path.name for path in results.rglob("*.json")] == ["data.json"], said   # the code of what ended
@@ -30,11 +30,11 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Path, tmp_path: Path) 
     assert not (results / "figures" / "rcam_scales").exists()
     until(lambda: not working_in(folder), 30)   # the kernel, a process group of its own, has noticed
 
-    done = dvc(folder, "repro", "rcam@smoke", "rcam_scales@smoke")
+    done = dvc(folder, "repro", "rcam_constants@smoke", "rcam_scales@smoke")
     assert done.status == 0, done.output
-    assert set(done.stages) == {"rcam@smoke", "rcam_scales@smoke"}
+    assert set(done.stages) == {"rcam_constants@smoke", "rcam_scales@smoke"}
     here, there = metrics(folder), metrics(project)
-    assert set(here) == {"rcam", "rcam_scales"}
+    assert set(here) == {"rcam_constants", "rcam_scales"}
     for name in here:
         for part in ("results", "comparisons"):
             assert here[name][part] == there[name][part]
