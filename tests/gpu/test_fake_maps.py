@@ -62,7 +62,8 @@ def test_derivatives_of_many_classes(guided: bool) -> None:
 @devices
 def test_class_activation_maps(device: torch.device) -> None:
     with fake_gpu():
-        features, weight, bias = on(device, 2, 6, 7, 7), on(device, 4, 6), on(device, 4)
+        features = on(device, 2, 6, 7, 7)
+        weight, bias = on(device, 4, 6), on(device, 4)
         maps = normalise(cam(features, weight, winner_under_max_pooling(features, weight, bias)))
         shares = each_maximum_is_one(maps)
     assert maps.device == shares.device == device

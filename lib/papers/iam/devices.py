@@ -34,8 +34,8 @@ def maps_on(network: Network, photos: Sequence[Image.Image], params: Any,
         output = run_classifier(fcn, photos, SIDE, MAP_SIDE, given)
         activations = activate(filling, output)
         first = refined(photos[0], activations[:PEAKS], params.iam.crf, REFINED_SIDE)
-        return {"peak response": each_maximum_is_one(output.prms), "activation": activations,
-                "ConvCRF": first}
+        prms = each_maximum_is_one(output.prms)
+        return {"peak response": prms, "activation": activations, "ConvCRF": first}
 
     return maps
 
