@@ -110,7 +110,10 @@ def _parts(samples: Sequence[Sample], size: int) -> list[Sequence[Sample]]:
 
 def _together(parts: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The rows of the parts of a batch as rows of the batch."""
-    return {row: torch.cat([maps[row] for maps in parts]) for row in parts[0]}
+    together = {}
+    for row in parts[0]:
+        together[row] = torch.cat([maps[row] for maps in parts])
+    return together
 
 
 def _enlarged(heat: Tensor, shape: tuple[int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from lib.pipeline.stages import STAGES
 # Definitions that commands, checks of parameters and the pipeline run, and no stage does.
 NO_STAGE: tuple[str, ...] = (
     r"lib\.__main__", r"lib\.commands", r"lib\.methods:evaluate", r"lib\.papers\.\w+\.use:",
+    r"lib\.gpu_check", r"lib\.papers\.\w+\.devices:", r"lib\.base\.(batch|memory):",
     r"lib\.base\.problem:exit_status", r"lib\.report\.compare", r"lib\.pipeline",
     r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:")
 METHOD = '''"""A paper's method."""

@@ -38,6 +38,6 @@ def maps_on(network: Network, photos: Sequence[Image.Image], params: Any,
         slopes = torch.autograd.grad(loss, learnt)
         of_losses = {f"slope of {name}": slope / slope.abs().amax()
                      for name, slope in zip(("W_L", "W_F"), slopes, strict=True)}
-        return {"heat": heats, "loss": loss} | of_losses
+        return {"heat": heats, "losses": torch.stack([parts.cls, parts.inner, parts.coaug])} | of_losses
 
     return maps

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.maps.cam import each_maximum_is_one
 from lib.maps.peaks import Peaks
@@ -18,6 +18,7 @@ CLASSES = tuple(f"class {number}" for number in range(20))
 PEAKS = 6   # of an image
 SIDE = 224
 MAP_SIDE = 112
+LIVELY = 3   # times the usual weights of the layers before a softmax or a sigmoid
 
 
 def maps_on(network: Network, photos: Sequence[Image.Image], params: Any,
@@ -27,17 +28,27 @@ def maps_on(network: Network, photos: Sequence[Image.Image], params: Any,
     fcn = fully_convolutional(network, CLASSES, pooling="peaks").requires_grad_(False)
     fcn = fcn.to(device, memory_format=torch.channels_last)
     depths = [level.shape[1] for level in run_classifier(fcn, photos[:1], SIDE, MAP_SIDE, given).levels]
-    filling = ExtentFilling(depths, params.iam_filling.channels, params.iam_filling.width)
-    filling = filling.requires_grad_(False).eval().to(device)
+    filling = _lively(ExtentFilling(depths, params.iam_filling.channels, params.iam_filling.width)).to(device)
 
     def maps() -> dict[str, Tensor]:
         output = run_classifier(fcn, photos, SIDE, MAP_SIDE, given)
         activations = activate(filling, output)
         first = refined(photos[0], activations[:PEAKS], params.iam.crf, REFINED_SIDE)
-        return {"peak response": each_maximum_is_one(output.prms), "activation": activations,
-                "ConvCRF": first}
+        prms = each_maximum_is_one(output.prms)
+        return {"peak response": prms, "activation": activations, "ConvCRF": first}
 
     return maps
+
+
+def _lively(filling: ExtentFilling) -> ExtentFilling:
+    """An untrained module whose activation maps are not flat."""
+    filling = filling.requires_grad_(False).eval()
+    for module in filling.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    filling.head.weight.mul_(LIVELY)
+    filling.logit.weight.mul_(LIVELY)
+    return filling
 
 
 def given(maps: Tensor) -> Peaks:
