@@ -37,8 +37,8 @@ def crf_of(image: np.ndarray, classes: int, settings: CrfSettings, backend: Back
     What depends on the image alone is made once.
 
     backend   pydensecrf: the lattice, on the CPU; exact: without its error, on the GPU where this process has
-              one; auto: exact on a GPU, and elsewhere the lattice, which is quicker there. None: what `using`
-              says, else pydensecrf.
+              one; auto: exact on a GPU, and elsewhere the lattice, which is quicker there at every size that
+              `python -m lib.refine.crf_speed` measures. None: what `using` says, else pydensecrf.
     """
     chosen = resolved(backend or _USUAL.get())
     solver = _exact(image, classes, settings) if chosen == "exact" else _lattice(image, classes, settings)
