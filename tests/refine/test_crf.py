@@ -1,10 +1,13 @@
 """The dense CRF against the exact mean field of a tiny image, written out over all pairs of pixels."""
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from lib.refine.crf import LEAST, crf_of, dense_crf, refine_foreground
+from lib.base.problem import Problem
+from lib.refine.crf import LEAST, crf_of, dense_crf, refine_foreground, resolved, using
 from lib.refine.settings import CrfSettings
 
 # The permutohedral lattice is an approximation: 0.02 in probability is what it can be held to (less where it
@@ -147,3 +150,68 @@ def test_one_lattice_for_several_probabilities_is_a_new_one_for_each(classes: in
     for ours, given in zip(found, (first, second, first), strict=True):
         assert np.array_equal(ours, dense_crf(halves(1), given, USUAL))
     assert not np.array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("case", CASES)
+def test_the_exact_backend_has_no_error(case: str, seed: int) -> None:
+    draw, settings = CASES[case]
+    image, given = draw(seed), foreground(seed)
+    ours = refine_foreground(image, given, settings, "exact")
+    true = exact(image, np.stack([1 - given, given]), settings)[1]
+    assert ours.shape == (8, 9) and ours.dtype == np.float32
+    assert np.abs(ours - true).max() < 1e-5
+
+
+def test_callers_that_name_no_backend_have_the_lattice_unless_told_otherwise() -> None:
+    image, given = halves(0), foreground(0)
+    lattice = refine_foreground(image, given, USUAL, "pydensecrf")
+    assert np.array_equal(refine_foreground(image, given, USUAL), lattice)
+    with using("exact"):
+        assert np.array_equal(refine_foreground(image, given, USUAL),
+                              refine_foreground(image, given, USUAL, "exact"))
+        assert np.array_equal(refine_foreground(image, given, USUAL, "pydensecrf"), lattice)
+    assert np.array_equal(refine_foreground(image, given, USUAL), lattice)
+
+
+def test_using_gives_every_marginal_in_order() -> None:
+    image, first, second = halves(0), foreground(0), foreground(1)
+    with using("pydensecrf") as outer:
+        found = [refine_foreground(image, first, USUAL)]
+        with using("exact") as inner:
+            refine_foreground(image, first, USUAL)
+        marginals = crf_of(image, 2, USUAL)
+        found += [marginals(np.stack([1 - given, given]))[1] for given in (first, second)]
+    refine_foreground(image, first, USUAL)
+    assert [each.shape for each in outer] == [(2, 8, 9)] * 3 and len(inner) == 1
+    assert all(np.array_equal(kept[1], each) for kept, each in zip(outer, found, strict=True))
+    assert not np.array_equal(inner[0][1], found[0])
+
+
+def test_after_a_fault_the_usual_backend_is_back() -> None:
+    with pytest.raises(ZeroDivisionError), using("exact"):
+        raise ZeroDivisionError
+    assert np.array_equal(refine_foreground(halves(0), foreground(0), USUAL),
+                          refine_foreground(halves(0), foreground(0), USUAL, "pydensecrf"))
+
+
+@pytest.mark.parametrize("has_gpu, chosen", [(True, "exact"), (False, "pydensecrf")])
+def test_auto_is_exact_on_a_gpu(has_gpu: bool, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert resolved("auto") == chosen
+
+
+def test_an_unknown_backend_is_named() -> None:
+    words = 'CRF: there is no backend "pydensecrf2"; did you mean "pydensecrf"?'
+    for act in (lambda: dense_crf(halves(0), np.ones((2, 8, 9)), USUAL, "pydensecrf2"),
+                lambda: using("pydensecrf2").__enter__()):
+        with pytest.raises(Problem) as caught:
+            act()
+        assert str(caught.value) == words
+
+
+def test_a_missing_lattice_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydensecrf", None)
+    with pytest.raises(Problem, match='install pydensecrf2, or use the backend "exact"'):
+        refine_foreground(halves(0), foreground(0), USUAL)
+    assert refine_foreground(halves(0), foreground(0), USUAL, "exact").shape == (8, 9)
