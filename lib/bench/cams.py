@@ -48,13 +48,14 @@ class Batch:
 
 def races(effort: Effort) -> Iterator[Race]:
     """Maps alone, then enlarged to the image, at every batch; then several classes an image."""
-    side = SIDE // 2 if effort.quick else SIDE
+    side = SIDE // 4 if effort.quick else SIDE
     network = load_network(NETWORK).to(device(), memory_format=torch.channels_last)
-    for size in BATCHES[:2] if effort.quick else BATCHES:
+    for size in BATCHES[:1] if effort.quick else BATCHES:
         batch = batch_of(network, size, side)
         yield alone(batch)
         yield enlarged(batch)
-    yield of_several_classes(batch_of(network, SEVERAL, side, CLASSES))
+    several = 2 if effort.quick else SEVERAL
+    yield of_several_classes(batch_of(network, several, side, CLASSES))
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from lib.bench.rows import ROWS, known_rows, measured
 
 OUT = REPORTS / "bench"
 QUICK_OUT = BUILD / "bench"
-QUICK = Effort(warm_ups=1, rounds=2, quick=True)
+QUICK = Effort(warm_ups=0, rounds=1, quick=True)
 QUICK_ROWS: tuple[str, ...] = tuple(row for row in ROWS if row not in ("methods", "memory"))   # in seconds
 
 

@@ -45,7 +45,7 @@ class SummedScores(nn.Module):
 
 def races(effort: Effort) -> Iterator[Race]:
     """One image, several classes."""
-    yield race(scene_of(SIDE // 4 if effort.quick else SIDE))
+    yield race(scene_of(SIDE // 7 if effort.quick else SIDE))
 
 
 def scene_of(side: int) -> Scene:

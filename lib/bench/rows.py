@@ -1,5 +1,6 @@
 """Every row of the benchmark by its name; papers bring their own in `races.py`."""
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -8,6 +9,7 @@ from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
 from lib.base.race import Effort, Race, run
 from lib.papers import PAPERS
+from lib.params import load_params
 
 Entries = Iterator[dict[str, Any]]
 ROWS: tuple[str, ...] = (
@@ -39,12 +41,14 @@ def _races(row: str, effort: Effort) -> Iterator[Race]:
 
 
 def _of_papers(row: str) -> list[Callable[[Effort], Iterator[Race]]]:
-    """The paper's own maker of the row."""
+    """The paper's own maker of the row, which gets the suite's parameters too."""
+    params = load_params()
     makers = []
     for paper in PAPERS:
         module = f"lib.papers.{paper}.races"
         if find_spec(module):
-            makers += [make for name, make in import_module(module).RACES.items() if name == row]
+            own = import_module(module).RACES
+            makers += [partial(own[name], params=params) for name in own if name == row]
     return makers
 
 

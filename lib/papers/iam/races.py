@@ -1,5 +1,6 @@
 """What the benchmark times of IAM: peak response maps and filling, beside how others compute them."""
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,12 +25,12 @@ MAPS: tuple[int, ...] = (1, 4, 16)
 FASTER = 3.0    # this suite is to be, than a backward pass each, and than unfolding
 
 
-def peak_races(effort: Effort) -> Iterator[Race]:
+def peak_races(effort: Effort, params: Any) -> Iterator[Race]:
     """Peaks of one image."""
-    yield peaks(SIDE // 2 if effort.quick else SIDE)
+    yield peaks(SIDE // 3 if effort.quick else SIDE)
 
 
-def filling_races(effort: Effort) -> Iterator[Race]:
+def filling_races(effort: Effort, params: Any) -> Iterator[Race]:
     """Filling, for several numbers of peaks."""
     for number in MAPS[:1] if effort.quick else MAPS:
         yield filling(number)

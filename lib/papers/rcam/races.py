@@ -1,6 +1,7 @@
 """What the benchmark times of rCAM: an image, beside the forward passes and the CRF that it consists of."""
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from PIL import Image
@@ -12,16 +13,15 @@ from lib.nets.network import Network
 from lib.papers.rcam.method import crf, rcam, to_batch
 from lib.papers.rcam.settings import RcamSettings
 from lib.papers.rcam.tables import open_network
-from lib.params import load_params
 
 NETWORK = "efficientnet_lite0"
 BATCHES: tuple[int, ...] = (1, 8)
 SLACK = 1.5   # the method may take so many times as long as those parts
 
 
-def races(effort: Effort) -> Iterator[Race]:
+def races(effort: Effort, params: Any) -> Iterator[Race]:
     """All seven rows of table 1, for an image and for a batch."""
-    settings = load_params().rcam
+    settings = params.rcam
     if effort.quick:
         settings = replace(settings, sizes=[side // 2 for side in settings.sizes])
     network = open_network(NETWORK, settings)
