@@ -17,10 +17,13 @@ EXAMPLES = """examples:
   python -m lib data mirror voc data/voc                    convert one of the mirror's data sets ($MIRROR)
   python -m lib data official ecssd data/ecssd --source ~/ECSSD
   python -m lib params                                      check params.yaml
+  python -m lib bench --rows cam guided                     time maps beside other packages
 """
 SEGMENT = """Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own
 size; methods that tell classes apart also NAME_classes.png, and they print what they found."""
 EVALUATE = "Prints every row of the method with its 95 % interval; --json also writes them."
+BENCH = """Compares maps with those of other packages, times both in turns, and writes bench.json,
+README.md and bench.png; where those go to reports/bench, the front page is updated too."""
 IMAGES: tuple[tuple[str, int], ...] = (("train", 600), ("val", 96), ("test", 160))   # of a collage
 
 
@@ -28,9 +31,10 @@ def main(words: list[str] | None = None) -> int:
     """0, or 1 after one sentence about what is wrong."""
     args = parser().parse_args(words)
     from lib import commands
+    from lib.bench.command import bench
 
     known = {"segment": commands.segment, "evaluate": commands.evaluate, "data": commands.data,
-             "params": commands.params}
+             "params": commands.params, "bench": bench}
     return exit_status(lambda: known[args.command](args), "Interrupted; finished results are kept.")
 
 
@@ -43,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_data(commands)
     commands.add_parser("params", help="check params.yaml")
+    _add_bench(commands)
     return main
 
 
@@ -118,6 +123,20 @@ def _add_importer(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _batch(text: str) -> Batch:
     return AUTO if text == AUTO else _count(text)
+
+
+def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from lib.bench.rows import ROWS
+
+    help = "time maps and methods beside other packages, and measure memory"
+    bench = commands.add_parser("bench", help=help, description=BENCH)
+    bench.add_argument("--rows", nargs="+", metavar="NAME", help=f"only these: {', '.join(ROWS)}")
+    bench.add_argument("--quick", action="store_true",
+                       help="small images and few rounds, to see in seconds that all runs")
+    bench.add_argument("--out", type=Path,
+                       help="folder for the results (default reports/bench, with --quick build/bench)")
+    bench.add_argument("--threads", type=_count, default=1, help="of every process (default 1)")
+    bench.add_argument("--json", action="store_true", help="print the numbers instead of the tables")
 
 
 def _count(text: str) -> int:

@@ -35,19 +35,26 @@ def answer_of(module: str, words: Sequence[str], what: str) -> Any:
 
 
 def medians(actions: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """Milliseconds that each action takes: the median of `rounds`, after one more round that warms up.
+    """Milliseconds that each action takes: the median of `rounds`, after one more round that warms up."""
+    times = rounds_of(actions, rounds)
+    return {name: round(median(values), 1) for name, values in times.items()}
+
+
+def rounds_of(actions: Mapping[str, Callable[[], object]], rounds: int,
+              warm_ups: int = 1) -> dict[str, list[float]]:
+    """Milliseconds that each action takes in each of `rounds`, after rounds that warm up.
 
     The actions take turns, in their order, so that a busy moment of the machine meets all of them. One may
     use what an earlier one left in the same round. The time includes work that an action starts on a GPU.
     """
     times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(1 + rounds):
+    for _ in range(warm_ups + rounds):
         for name, action in actions.items():
             start = perf_counter()
             action()
             wait_for_gpu()
             times[name].append(1000 * (perf_counter() - start))
-    return {name: round(median(values[1:]), 1) for name, values in times.items()}
+    return {name: values[warm_ups:] for name, values in times.items()}
 
 
 def wait_for_gpu() -> None:

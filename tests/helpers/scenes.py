@@ -61,6 +61,9 @@ class TinyNetwork(nn.Module):
         logits = last.mean((2, 3)) @ self.weight.T + self.bias
         return {"two": two, "four": four, "eight": eight, "branch": branch, "last": last, "logits": logits}
 
+    def forward(self, rgb: Tensor) -> Tensor:
+        return self.maps(rgb)["logits"]
+
     def activations(self, rgb: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         outputs = self.maps(rgb)
         return {name: outputs[name] for name in (*names, "logits")}

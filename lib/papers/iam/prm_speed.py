@@ -83,21 +83,30 @@ def hooked(net: ScoresPeaks, rgb: Tensor) -> tuple[Tensor, Tensor]:
 class Hooked(TorchFunctionMode):
     """While active in this thread, learnt convolutions are the original code's.
 
-    Except that minima are each image's own, and constant.
+    Except that minima are each image's own, and constant, and that zeros which a network pads with before it
+    convolves stay zeros, as those that a convolution pads with.
     """
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (),
                            kwargs: dict | None = None) -> Any:
         if func is torch.conv2d and isinstance(args[1], nn.Parameter):
             return _convolve(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func is functional.pad:
+            result.sides = list(args[1])
+        return result
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, *where: Any) -> Tensor:
-    offset = x.detach().flatten(1).amin(1)[:, None, None, None]
+    sides = getattr(x, "sides", [0, 0, 0, 0])
+    unpadded = functional.pad(x.detach(), [-n for n in sides])
+    offset = unpadded.flatten(1).amin(1)[:, None, None, None]
     x = Before.apply(x, offset)
     response = functional.conv2d(x, weight, bias, *where).detach()
-    norm = functional.conv2d(x - offset, weight.detach().relu(), None, *where)
+    lifted = x - offset
+    if any(sides):
+        lifted = functional.pad(functional.pad(lifted, [-n for n in sides]), sides)
+    norm = functional.conv2d(lifted, weight.detach().relu(), None, *where)
     return After.apply(response, norm)
 
 

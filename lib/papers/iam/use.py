@@ -27,7 +27,8 @@ LEAST_HEAT = 0.5   # of a pixel of an instance, however unsure it is
 def segmenter(request: Request, params: Any) -> Segmenter:
     """Photographs -> instances, by the tier's classifier and IAM-S5, or by the filling module in `weights`.
 
-    PRM finds its proposals itself.
+    The classifier in the folder above a module's own is the one that it was trained with, and goes before the
+    tier's. PRM finds its proposals itself.
     """
     from lib.data.images import shrunk
     from lib.papers.iam.instances import REFINED_SIDE, by_convcrf, iam_instances, prm_instances
@@ -107,7 +108,9 @@ def _loaded(request: Request, params: Any) -> _Loaded:
     first = FillingJob(MAIN, params.tier[request.tier].iam_train.networks[network].seeds[0])
     weights = request.weights or folder / first.name / "weights.safetensors"
     header = read_filling(weights)
-    fcn = load_fcn(folder / "weights.safetensors", network).to(device())
+    beside = weights.parent.parent / "weights.safetensors"   # as the training stage leaves both
+    classifier = beside if beside.is_file() else folder / "weights.safetensors"
+    fcn = load_fcn(classifier, network).to(device())
     filling = load_filling(weights, network).to(device())
     return _Loaded(fcn, filling, header["side"], header["map_side"])
 
