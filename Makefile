@@ -25,8 +25,7 @@ setup:
 	@tools/setup.sh
 
 repro: setup
-	$(PYTHON_VENV) -m lib.pipeline repro $(TIERS:%=--tier %) $(if $(MIRROR),--mirror "$(MIRROR)") \
-	  $(if $(JOBS),--jobs "$(JOBS)") $(if $(CLUSTER),--cluster "$(CLUSTER)")
+	$(PYTHON_VENV) -m lib.pipeline repro $(TIERS:%=--tier %) $(if $(MIRROR),--mirror "$(MIRROR)") $(if $(JOBS),--jobs "$(JOBS)") $(if $(CLUSTER),--cluster "$(CLUSTER)")
 
 report: setup
 	$(PYTHON_VENV) -m lib.pipeline report

@@ -129,17 +129,19 @@ def test_no_file_of_the_project_holds_an_absolute_path_of_a_machine() -> None:
 def make(*words: str) -> str:
     """Print what make would run, whatever make or shell runs this test."""
     env = dict(os.environ)
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TIERS", "MIRROR"):
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TIERS", "MIRROR", "JOBS", "CLUSTER"):
         env.pop(name, None)
     command = ["make", "-n", *words]
     return subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True, text=True).stdout
 
 
-def test_make_hands_tiers_and_mirror_on() -> None:
+def test_make_hands_on_what_it_is_given() -> None:
     repro = ".venv/bin/python -m lib.pipeline repro"
     assert make("repro").splitlines()[-1].split() == repro.split()
     given = make("repro", "TIERS=collage mirror", "MIRROR=my photos").splitlines()[-1]
     assert given.split() == f'{repro} --tier collage --tier mirror --mirror "my photos"'.split()
+    shared = make("repro", "JOBS=4", "CLUSTER=tcp://here:8786").splitlines()[-1]
+    assert shared.split() == f'{repro} --jobs "4" --cluster "tcp://here:8786"'.split()
     assert make("test").splitlines()[-1].startswith("OMP_NUM_THREADS=1 ")
     assert "--dist loadfile" in make("test")
 

@@ -248,7 +248,8 @@ def _begin(parent: int, environment: dict[str, str]) -> None:
     """The start of a worker: one thread, deaf to Ctrl-C, which its parent hears, and gone when that is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
-    os.environ[JOBS] = "1"   # of work within this work
+    os.environ[JOBS] = "1"         # of work within this work
+    os.environ["DECODERS"] = "0"   # as many processes as there should be are here already
     use_one_thread()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
