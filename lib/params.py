@@ -26,7 +26,7 @@ SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PA
 USUAL = {name: places for own in SETTINGS.values() for name, places in own.USUAL.items()}
 STAGES: tuple[str, ...] = ("data", "proposals", *(stage for own in SETTINGS.values() for stage in own.STAGES))
 PAPERS_NOTEBOOKS = [notebook for own in SETTINGS.values() for notebook in own.NOTEBOOKS]
-NOTEBOOKS: tuple[str, ...] = (*PAPERS_NOTEBOOKS, "comparison")
+NOTEBOOKS: tuple[str, ...] = (*PAPERS_NOTEBOOKS, "comparison", "crf_exactness")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ class ComparisonRun(TableRun):
     """All methods on so many images; CSoA's networks were trained on `single`."""
     images: int = bounded(2, 10_000)
     single: str = dataclasses.field(metadata={"from_tier": "single"})
+
+
+@dataclass(frozen=True)
+class ExactnessRun(TableRun):
+    """Rows that end in a CRF, by both backends, on so many images."""
+    images: int = bounded(2, 10_000)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class SharedTier:
     data: dict[str, dict[str, bool | int | str]]
     proposals: ProposalRun
     comparison: ComparisonRun
+    crf_exactness: ExactnessRun
 
 
 @dataclass(frozen=True)

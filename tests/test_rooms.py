@@ -18,10 +18,11 @@ FLOORS = {
     "papers": 5,
     "params": 6,
     "methods": 7, "pipeline": 8, "bench": 8,
-    "commands": 9, "comparison": 9, "gpu_check": 9,
+    "commands": 9, "comparison": 9, "crf_exactness": 9, "gpu_check": 9,
     "__main__": 10,
 }
-FLAT = {"__init__", "__main__", "commands", "methods", "params", "comparison", "gpu_check"}
+FLAT = {"__init__", "__main__", "commands", "methods", "params", "comparison", "crf_exactness",
+        "gpu_check"}
 # The poster starts from DCSM's raw maps, and IAM's transfer names classes by CSoA's networks.
 BETWEEN_PAPERS = {("fcn_gbp", "dcsm"), ("iam", "csoa")}
 # The list of papers and what every method answers lie in lib/papers itself.

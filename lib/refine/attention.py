@@ -21,7 +21,7 @@ class AttentiveGaussian:
     """The weights between all pixels of an image; none is left out.
 
     order   the pixel at each place of the groups `(G, m)`; numbers from N on repeat the last pixel
-    total   Σ_j k_ij of each pixel `(N, 1)`
+    total   Σ_j k_ij of each pixel `(N,)`
     """
     features: Sequence[Features]
     order: Tensor
@@ -33,21 +33,21 @@ class AttentiveGaussian:
         """From the pixels' features."""
         scaled = torch.cat([some.scaled() for some in features])
         order = tile_order(scaled, most=1, levels=GROUPS)
-        unknown = cls(features, order, scaled.new_ones(scaled.shape[1], 1))
+        unknown = cls(features, order, scaled.new_ones(scaled.shape[1]))
         return cls(features, order, unknown._totals())
 
     @torch.no_grad()
     def sums(self, values: Tensor) -> Tensor:
-        """Σ_j k_ij v_j of values `(N, K)`, for every pixel i: attention's mean times the sum of weights."""
+        """Σ_j k_ij v_j of values `(K, N)`, for every pixel i: attention's mean times the sum of weights."""
         queries, keys = self._sides()
-        return self.total * self._means(queries, keys, values)
+        return self.total * self._means(queries, keys, values.T).T
 
     def _totals(self) -> Tensor:
         """One more key of weight exp(0) = 1, whose value alone is 1: its mean is 1 / (1 + Σ_j k_ij)."""
         queries, keys = self._sides()
-        values = torch.zeros_like(self.total)
+        values = torch.zeros_like(self.total)[:, None]
         share = self._means(queries, pad(keys, (0, 0, 0, 1)), pad(values, (0, 0, 0, 1), value=1.0))
-        return 1 / share - 1
+        return 1 / share[:, 0] - 1
 
     def _sides(self) -> tuple[Tensor, Tensor]:
         """Queries `(G, m, D)` and keys `(G, N, D)`, both seen from the middle of the group that asks."""

@@ -47,7 +47,7 @@ class Exact:
     bilateral: Tensor | None = None
     spatial: Tensor | None = None
     form: Form = "auto"
-    memory: int = 2 ** 30
+    memory: int = 2 ** 31
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:

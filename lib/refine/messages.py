@@ -16,7 +16,7 @@ class Gaussian(Protocol):
     """The weights between all pixels of one image."""
 
     def sums(self, values: Tensor) -> Tensor:
-        """Σ_j k_ij v_j of values `(N, K)`, for every pixel i."""
+        """Σ_j k_ij v_j of values `(K, N)`, for every pixel i."""
 
 
 def spatial_sums(height: int, width: int, theta: float, like: Tensor) -> Message:
@@ -79,6 +79,5 @@ class _Sums(torch.autograd.Function):
 def _sums(values: Tensor, kernels: Sequence[Gaussian]) -> Tensor:
     heard = torch.empty_like(values)
     for place, kernel in enumerate(kernels):
-        of_image = kernel.sums(values[place].flatten(1).T)
-        heard[place] = of_image.T.view_as(heard[place])
+        heard[place] = kernel.sums(values[place].flatten(1)).view_as(heard[place])
     return heard

@@ -19,7 +19,8 @@ from lib.params import SETTINGS
 
 CSOA: tuple[str, ...] = SETTINGS["csoa"].NOTEBOOKS
 RCAM: tuple[str, ...] = SETTINGS["rcam"].NOTEBOOKS
-IAM: tuple[str, ...] = (*SETTINGS["iam"].NOTEBOOKS, "comparison")   # which runs IAM beside all others
+# The last two run IAM beside others.
+IAM: tuple[str, ...] = (*SETTINGS["iam"].NOTEBOOKS, "comparison", "crf_exactness")
 FROM_MAPS: tuple[str, ...] = (*SETTINGS["dcsm"].NOTEBOOKS, *SETTINGS["fcn_gbp"].NOTEBOOKS)
 POINTING_BACK: tuple[str, ...] = ("MIRROR", "PYTHONPATH", "SUITE_OUTPUT", "TIERS")   # to this checkout or run
 

@@ -239,8 +239,8 @@ def test_training_of_csoa_reads_one_threshold_list_alone() -> None:
 
 @pytest.mark.parametrize("keys, stages", [
     ({"seed"}, {"data", "dcsm_train", "iam_train", *NOTEBOOKS}),
-    ({"rcam.eps", "dcsm_top_n.numbers"}, {*RCAM, "dcsm_top_n", "comparison"}),
-    ({"dcsm.alpha_simonyan"}, {*FROM_MAPS, "comparison"}),
+    ({"rcam.eps", "dcsm_top_n.numbers"}, {*RCAM, "dcsm_top_n", "comparison", "crf_exactness"}),
+    ({"dcsm.alpha_simonyan"}, {*FROM_MAPS, "comparison", "crf_exactness"}),
     ({"tier.smoke.dcsm_train.networks.efficientnet_lite0.side"}, {"dcsm_train"}),
     ({"csoa.gamma"}, {"csoa_train"}),   # notebooks go by what it leaves
     ({"csoa_thresholds.chosen"}, {"comparison"}),   # which reads it in a process of its own

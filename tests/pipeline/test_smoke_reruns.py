@@ -79,7 +79,7 @@ def test_a_changed_constant_runs_again_what_uses_it(copy: Path) -> None:
     """One of a paper's method: its stages, the comparison of all methods, and the report."""
     edit(copy / "lib" / "papers" / "rcam" / "method.py", r"^MAP_SIDE = 224\b", "MAP_SIDE = 192")
     assert dvc(copy, "repro", "source").stages == ["source"]
-    assert changed(copy) == of_smoke(*RCAM, "comparison")
+    assert changed(copy) == of_smoke(*RCAM, "comparison", "crf_exactness")
     assert descendants(copy, "comparison@smoke") == of_smoke("comparison", "report")
     said = python(copy, "-m", "lib.pipeline", "stale", "smoke").output.splitlines()
     assert "rcam_scales@smoke: code changed: MAP_SIDE" in said
@@ -92,6 +92,7 @@ def test_a_renamed_file_runs_nothing_again(copy: Path) -> None:
     (rcam / "constants.py").rename(rcam / "search.py")
     notebook = copy / "notebooks" / "rcam_constants.ipynb"
     edit(notebook, "import constants, figures, tables", "import figures, search, tables")
+    edit(copy / "notebooks" / "crf_exactness.ipynb", "rcam.constants import", "rcam.search import")
     notebook.write_text(re.sub(r"(?<![.\w])constants\.(?=\w+\()", "search.", notebook.read_text()))
     files = copy / "lib" / "base" / "files.py"
     function = "def sha256(" + files.read_text().split("def sha256(")[1].split("\n\n\n")[0]
@@ -136,7 +137,7 @@ def test_a_parameter_runs_again_what_uses_it(copy: Path) -> None:
     edit(copy / "params.yaml", r"radii: \[.*?\]", "radii: [1, 3]")
     assert changed(copy) == of_smoke("rcam_scales")
     maps = descendants(copy, "dcsm_maps@smoke")
-    assert maps == of_smoke("dcsm_maps", *FROM_MAPS, "report")
+    assert maps == of_smoke("dcsm_maps", *FROM_MAPS, "crf_exactness", "report")
 
 
 def test_raw_maps_resume_where_they_were(copy: Path) -> None:

@@ -24,7 +24,7 @@ NET = "efficientnet_lite0"
 # Images that a notebook scores; of every other notebook 2.
 IMAGES = {"rcam": 6, "dcsm": 3, "iam": 4, "iam_sampling": 4, "iam_transfer": 4} | dict.fromkeys(CSOA, 12)
 SHARES: tuple[str, ...] = ("ois", "ods", "ods_mean_f", "mae")   # of 1; other metrics are percentages
-UNBOUNDED: tuple[str, ...] = ("gain", "proposals", "memory", "whole_ms", "down_ms")
+UNBOUNDED: tuple[str, ...] = ("gain", "proposals", "memory", "whole_ms", "down_ms", "difference")
 KEYS = {"notebook", "tier", "n_images", "seeds", "seconds", "device", "results", "comparisons", "timing",
         "counts", "figures", "provenance"}
 CLAIM = {"id", "paper", "statement", "where", "paper_value", "ours", "interval", "verdict", "note"}
@@ -174,6 +174,15 @@ def test_the_comparison_has_a_row_of_every_method(project: Path) -> None:
     assert set(rows) == {"rcam", "rcam_box", "dcsm", "csoa", "prm", "iam"}
     without_classes = {row for row, scores in rows.items() if "miou" not in scores}
     assert without_classes == {"rcam", "rcam_box"}
+
+
+def test_every_row_with_a_crf_has_both_backends(project: Path) -> None:
+    rows = tables(project, ["crf_exactness"], "collage")["crf_backends"]
+    assert set(rows) == {"rcam", "rcam_cited", "fcn_gbp", "dcsm", "iam_s5_dense_crf"}
+    for scores in rows.values():
+        change = scores["exact"]["mean"] - scores["lattice"]["mean"]
+        assert scores["difference"]["mean"] == pytest.approx(change, abs=2e-6)
+        assert 0 < scores["mean_gap"]["mean"] < scores["largest_gap"]["mean"] <= 1
 
 
 def test_curves_follow_the_training(project: Path) -> None:

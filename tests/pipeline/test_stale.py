@@ -127,7 +127,7 @@ def test_a_parameter_is_shown_with_both_values(copy: Copy) -> None:
     copy.edit("params.yaml", "  eps: 0.01\n", "  eps: 0.02\n")
     found = copy.outdated()
     assert found["rcam"] == "parameters: rcam.eps 0.01 -> 0.02"
-    assert set(found) == {"rcam", "rcam_scales", "rcam_constants", "comparison", "report"}
+    assert set(found) == {"rcam", "rcam_scales", "rcam_constants", "comparison", "crf_exactness", "report"}
 
 
 def test_a_parameter_that_was_not_noted_is_none_of_the_same_value(copy: Copy) -> None:

@@ -176,11 +176,11 @@ def test_sums_lack_no_more_than_the_tolerance(tolerance: float) -> None:
     """Of values up to 1, at every pixel, whatever they are; the more is tolerated, the less is computed."""
     tiled = tiled_gaussian(tolerance)
     true = kernels(scene(40, 60), WIDE)[0]
-    ones = torch.ones(len(true), 1, dtype=torch.float64)
-    signs = torch.sign(torch.randn(len(true), 3, generator=torch.Generator().manual_seed(0))).double()
-    lacking = true @ ones - tiled.sums(ones)
+    ones = torch.ones(1, len(true), dtype=torch.float64)
+    signs = torch.sign(torch.randn(3, len(true), generator=torch.Generator().manual_seed(0))).double()
+    lacking = ones @ true - tiled.sums(ones)
     assert lacking.min() > -1e-9 and lacking.max() <= tolerance
-    assert error(tiled.sums(signs), true @ signs) <= tolerance
+    assert error(tiled.sums(signs), signs @ true) <= tolerance
     assert tiled.share < 0.6 < tiled_gaussian(0).share == 1
     assert tiled.share <= tiled_gaussian(tolerance / 10).share
 
@@ -209,10 +209,10 @@ def test_weights_that_are_not_kept_are_the_same() -> None:
 
 def test_attention_is_the_same_as_tiles() -> None:
     image = scene(37, 41).permute(2, 0, 1).float()   # does not fill the groups
-    values = torch.rand(37 * 41, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    values = torch.rand(3, 37 * 41, generator=torch.Generator().manual_seed(0)) * 2 - 1
     tiles = gaussian(image, WIDE, Exact(0, form="tiles"))
     attention = gaussian(image, WIDE, Exact(form="attention"))
-    heard = tiles.sums(torch.ones(37 * 41, 1))
+    heard = tiles.sums(torch.ones(1, 37 * 41))
     assert error(attention.total / heard, torch.ones(1)) < 1e-5
     assert error(attention.sums(values) / heard, tiles.sums(values) / heard) < 1e-5
 
