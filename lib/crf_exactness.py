@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lib.base.work import in_this_process
 from lib.data.dataset import Sample
 from lib.metrics.bootstrap import Chance, summarise
 from lib.metrics.miou import Confusions
@@ -55,10 +56,11 @@ class Both(Generic[Result]):
 
 def by_both(compute: Callable[..., Result], *arguments: Any) -> Both[Result]:
     """Compute something twice: with the lattice in all its CRFs, and exact."""
-    with using("pydensecrf") as lattice:
-        first = compute(*arguments)
-    with using("exact") as exact:
-        second = compute(*arguments)
+    with in_this_process():   # where `using` is heard
+        with using("pydensecrf") as lattice:
+            first = compute(*arguments)
+        with using("exact") as exact:
+            second = compute(*arguments)
     return Both((first, second), lattice, exact)
 
 

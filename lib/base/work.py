@@ -216,6 +216,22 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(threads)
 
 
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Share no work inside: for what has to see, or to change, what happens in this process."""
+    before = {name: os.environ.get(name) for name in (JOBS, CLUSTER)}
+    os.environ[JOBS] = "1"
+    os.environ.pop(CLUSTER, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 _pools: dict[int, ProcessPoolExecutor] = {}
 
 

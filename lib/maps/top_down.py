@@ -174,7 +174,7 @@ def _lift(x: Tensor) -> Tensor:
     if padding is not None:
         inner = functional.pad(x, [-n for n in padding.sides])
         return functional.pad(_lift(inner), padding.sides)
-    return x - x.flatten(1).amin(1)[:, None, None, None]
+    return x - x.amin((1, 2, 3), keepdim=True)
 
 
 def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -186,11 +186,14 @@ def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float
 
 
 def _extend(origin: "Origin", func: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """An element-wise layer after a convolution, made part of that convolution's step."""
+    """An element-wise layer after a convolution, made part of that convolution's step.
+
+    What torch takes down through the layer, started from the share, is the share times the derivative.
+    """
     x = x.detach().requires_grad_()
     y = func(x, *args, **kwargs)
-    derivative, = torch.autograd.grad(y, x, torch.ones_like(y))
-    step = replace(origin.step, share=origin.step.share * derivative)
+    share, = torch.autograd.grad(y, x, origin.step.share)
+    step = replace(origin.step, share=share)
     return _linked(origin.anchor, y.detach(), step)
 
 

@@ -22,7 +22,7 @@ SETTLED = 2   # batches, after which nothing may grow
 
 
 class Watcher:
-    """Counts tensors and pictures that are alive before a batch: when all has settled, and at the end."""
+    """Counts tensors and pictures that are alive when everything has settled and at the end."""
 
     def __init__(self, maps_of: Segmenter, batches: int, keeps: bool) -> None:
         self.maps_of = maps_of
