@@ -148,3 +148,11 @@ def test_a_cluster_gives_the_same_results_though_a_worker_is_killed(
 def test_a_failure_is_named_by_what_people_know_an_item_by() -> None:
     assert work._name(Path("photos/cat.jpg")) == "cat.jpg"
     assert work._name(3) == "3" and Failed("why").trace == ""
+
+
+def test_work_can_be_kept_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBS", "2")
+    monkeypatch.setenv("CLUSTER", "tcp://127.0.0.1:9")
+    with work.in_this_process():
+        assert set(each(pids, range(3), "pids")) == {os.getpid()}
+    assert os.environ["JOBS"] == "2" and os.environ["CLUSTER"] == "tcp://127.0.0.1:9"
