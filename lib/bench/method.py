@@ -49,8 +49,10 @@ def opened(request: Request) -> tuple[Segmenter, bool]:
 
 def _untrained(method: str) -> Callable[..., Path] | None:
     """The paper's own way to write untrained networks; None where it trains none."""
-    name = f"{segments()[method].__package__}.untrained"
-    return import_module(name).write if find_spec(name) else None
+    paper = segments()[method].__package__.rpartition(".")[2]
+    if find_spec(f"lib.papers.{paper}.untrained") is None:
+        return None
+    return import_module(f"lib.papers.{paper}.untrained").write
 
 
 if __name__ == "__main__":
