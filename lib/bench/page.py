@@ -21,8 +21,9 @@ ABOUT = (
     "after rounds that warm up; how many times as fast is the median of the quotients within a round. Maps "
     "are compared before anything is timed; *apart* is the largest difference, as a share of our largest "
     "value. Whole methods are timed in a process each, at the sizes of the default tier.")
-RACE_HEADER = ("work", "setting", "this suite, ms", "beside", "its ms", "times as fast", "asked for", "apart")
-ALONE_HEADER = ("work", "setting", "ms an image", "most memory, MB")
+RACE_HEADER: tuple[str, ...] = (
+    "work", "setting", "this suite, ms", "beside", "its ms", "times as fast", "asked for", "apart")
+ALONE_HEADER: tuple[str, ...] = ("work", "setting", "ms an image", "most memory, MB")
 Results = Mapping[str, Mapping[str, Any]]   # row -> {"machine", "entries"}
 
 
@@ -31,12 +32,11 @@ def page(results: Results) -> str:
     parts = ["# Benchmark beside peers", "", f"Made by `python -m lib bench`. {ABOUT}", ""]
     parts += [f"- {line}" for line in machines(results)]
     parts += ["", "![Times as fast as each peer](bench.png)", ""]
-    races = [row for row in results if any(entry["against"] for entry in results[row]["entries"])]
+    races = []
+    for row, found in results.items():
+        races += _race_lines(row, found["entries"])
     if races:
-        parts += [markdown_row(RACE_HEADER), markdown_row(["---"] * len(RACE_HEADER))]
-        for row in races:
-            parts += _race_lines(row, results[row]["entries"])
-        parts.append("")
+        parts += [markdown_row(RACE_HEADER), markdown_row(["---"] * len(RACE_HEADER)), *races, ""]
     parts += _alone_lines(results)
     return "\n".join(parts)
 

@@ -186,13 +186,10 @@ def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float
 
 
 def _extend(origin: "Origin", func: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """An element-wise layer after a convolution, made part of that convolution's step.
-
-    What torch takes down through the layer, started from the share, is the share times the derivative.
-    """
+    """An element-wise layer after a convolution, made part of that convolution's step."""
     x = x.detach().requires_grad_()
     y = func(x, *args, **kwargs)
-    share, = torch.autograd.grad(y, x, origin.step.share)
+    share, = torch.autograd.grad(y, x, origin.step.share)   # times the derivative
     step = replace(origin.step, share=share)
     return _linked(origin.anchor, y.detach(), step)
 

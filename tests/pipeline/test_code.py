@@ -17,7 +17,8 @@ NO_STAGE: tuple[str, ...] = (
     r"lib\.__main__", r"lib\.commands", r"lib\.methods:evaluate", r"lib\.papers\.\w+\.use:",
     r"lib\.gpu_check", r"lib\.papers\.\w+\.devices:", r"lib\.base\.(batch|memory):",
     r"lib\.base\.problem:exit_status", r"lib\.report\.compare", r"lib\.pipeline",
-    r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:")
+    r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:",
+    r"lib\.bench", r"lib\.base\.race:", r"lib\.data\.drawn:", r"lib\.papers\.\w+\.(races|untrained):")
 METHOD = '''"""A paper's method."""
 import numpy as np
 from dataclasses import dataclass
@@ -333,7 +334,7 @@ def test_every_stage_of_the_project_has_code(name: str, here: Library) -> None:
 
 
 def test_what_no_stage_runs_is_known(here: Library) -> None:
-    """Commands, checks of parameters, the pipeline itself; any more, and an import is not followed."""
+    """Commands, checks of parameters, pipeline and benchmark; any more, and an import is not followed."""
     reach = Reach(here)
     for name in NAMES:
         command = STAGES.get(name)
