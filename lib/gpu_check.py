@@ -91,10 +91,9 @@ def compare(device: torch.device, photos: Sequence[Image.Image], papers: Sequenc
     params = params or load_params()
     found = []
     for paper in papers or PAPERS:
-        module = f"lib.papers.{paper}.devices"
-        if find_spec(module) is None:
+        if find_spec(f"lib.papers.{paper}.devices") is None:
             continue
-        maps_on = import_module(module).maps_on
+        maps_on = import_module(f"lib.papers.{paper}.devices").maps_on
         theirs = maps_on(network(), photos, params, device)
         own = maps_on(network(), photos, params, torch.device("cpu"))
         for one in _compared(paper, theirs, own):

@@ -45,9 +45,8 @@ def _of_papers(row: str) -> list[Callable[[Effort], Iterator[Race]]]:
     params = load_params()
     makers = []
     for paper in PAPERS:
-        module = f"lib.papers.{paper}.races"
-        if find_spec(module):
-            own = import_module(module).RACES
+        if find_spec(f"lib.papers.{paper}.races"):
+            own = import_module(f"lib.papers.{paper}.races").RACES
             makers += [partial(own[name], params=params) for name in own if name == row]
     return makers
 

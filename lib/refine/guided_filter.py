@@ -32,7 +32,8 @@ def guided_filter(source: Tensor, guide: Tensor, radius: Tensor | int, eps: floa
     level = source.to(kind).mean((2, 3), keepdim=True)
     p = source.to(kind) - level
     g = guide.to(kind) - guide.to(kind).mean((2, 3), keepdim=True)
-    radius = torch.as_tensor(radius, device=source.device).expand(len(p))
+    if not isinstance(radius, Tensor):
+        radius = torch.full((len(p),), radius, device=source.device)
     channels = g.shape[1]
     pairs = [g[:, first:] * g[:, first:first + 1] for first in range(channels)]   # every pair once
     means = box_mean(torch.cat([p, g, g * p, *pairs], dim=1), radius)
