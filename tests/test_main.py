@@ -207,7 +207,7 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
     folder = tmp_path / "maps"
     images = {"efficientnet_lite0": MapsImages(val=1, test=2, ablations=0)}
     run = MapsRun(side=params.tier["smoke"].dcsm_maps.side, networks=images, dataset="shapes")
-    maps.compute(dataset, run, params.dcsm_maps, (build / TRAINED).parents[1], folder, {})
+    maps.compute(dataset, run, params.dcsm_maps, maps.MapFolders((build / TRAINED).parents[1], folder), {})
     split = tables.open_split(dataset, folder / "efficientnet_lite0")
     scored = tables.score_rows(split.items, dcsm_rows.main_rows(params.dcsm), split, "as in the notebook")
     rows, _ = tables.table(scored, split.items, dataset.classes, [], params.chance)

@@ -193,7 +193,8 @@ def _problem(failures: Sequence[tuple[Any, Failed]], number: int, label: str) ->
 
 
 def _name(item: Any) -> str:
-    """What people know an item by."""
+    """What people know an item by; one that is about a sample by the sample's id."""
+    item = getattr(item, "sample", item)
     return str(getattr(item, "name", None) or getattr(item, "id", None) or item)
 
 

@@ -49,7 +49,10 @@ def table(tier: str, reports: Path = REPORTS) -> str:
     known = times_of(tier, reports)
     if not known:
         raise Problem(f"{_folder(tier, reports)}: no stage of the tier {tier} was timed; run make repro.")
-    total = {key: sum(times[key] for times in known.values()) for key in ("wall", "cpu", *KINDS)}
+    total = dict.fromkeys(("wall", "cpu", *KINDS), 0.0)
+    for times in known.values():
+        for key in total:
+            total[key] += times[key]
     lines = [markdown_row(HEAD), markdown_row(["---", *["---:"] * (len(HEAD) - 1)])]
     for name, times in (*known.items(), ("all", total)):
         lines.append(markdown_row([name, *map(_seconds, _columns(times))]))

@@ -25,11 +25,6 @@ class Job:
     sample: Sample
     path: Path
 
-    @property
-    def name(self) -> str:
-        """The image's id."""
-        return self.sample.id
-
 
 def compute(dataset: Dataset, wanted: Mapping[str, int | None], folder: Path,
             code: Mapping[str, Any], share: Shard = WHOLE) -> None:

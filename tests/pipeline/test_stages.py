@@ -263,13 +263,13 @@ def test_raw_maps_start_from_what_was_trained(tier: str, params: Params, opened:
     compute = imitation("lib.papers.dcsm.maps", "compute", calls)
     monkeypatch.setattr("lib.papers.dcsm.maps.compute", compute)
     dcsm.dcsm_maps(params, tier, code_of)
-    (data, run, settings, weights, folder, code, share), = calls
+    (data, run, settings, folders, code, share), = calls
     assert share == WHOLE
     block = params.tier[tier].dcsm_maps
     assert opened == [tmp_path / "data" / tier / block.dataset]
     assert (data, run, settings) == (f"data set {block.dataset}", block, params.dcsm_maps)
-    assert [str(weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
-    assert [str(folder.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
+    assert [str(folders.weights.relative_to(tmp_path))] == listed("dcsm_train", tier, "outs")
+    assert [str(folders.maps.relative_to(tmp_path))] == listed("dcsm_maps", tier, "outs")
     whole = set(source.stage_code("dcsm_maps"))
     assert {"image_maps", "Traced", "blocks", "fold_normalisation"} <= set(code) < whole
 

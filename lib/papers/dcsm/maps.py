@@ -109,15 +109,17 @@ class RawFile:
     path: Path
     ablations: bool
 
-    @property
-    def name(self) -> str:
-        """The image's id."""
-        return self.sample.id
-
 
 # Whole splits
 
-def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Path, folder: Path,
+@dataclass(frozen=True)
+class MapFolders:
+    """Where the trained networks lie, and where their raw maps go: a folder for each in both."""
+    weights: Path
+    maps: Path
+
+
+def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, folders: MapFolders,
             code: Mapping[str, Any], share: Shard = WHOLE) -> None:
     """Raw maps of every network of the tier.
 
@@ -125,11 +127,13 @@ def compute(dataset: Dataset, run: MapsRun, settings: MapsSettings, weights: Pat
     definitions that decide what comes out, by name.
     """
     for network, images in run.networks.items():
-        file = weights / network / "weights.safetensors"
-        fcn = load_folded(file, network)
-        place = folder / network
-        files = [file for part in _parts(dataset, images) for file in part.files(place)]
-        facts = {"weights": sha256(file), "data": dataset.hash, "side": run.side,
+        weights = folders.weights / network / "weights.safetensors"
+        fcn = load_folded(weights, network)
+        place = folders.maps / network
+        files: list[RawFile] = []
+        for part in _parts(dataset, images):
+            files += part.files(place)
+        facts = {"weights": sha256(weights), "data": dataset.hash, "side": run.side,
                  "settings": asdict(settings), "code": dict(code)}
         filled = FilledFolder(place, facts, [place / BLOCKS])
         filled.begin(files, share)

@@ -26,11 +26,11 @@ def dcsm_train(params: Any, tier: str, code_of: CodeOf) -> None:
 
 def dcsm_maps(params: Any, tier: str, code_of: CodeOf, share: Shard = WHOLE) -> None:
     """Stage dcsm_maps@<tier>: raw maps below build/<tier>/dcsm_maps; several machines may share it."""
-    from lib.papers.dcsm.maps import compute, image_maps, write
+    from lib.papers.dcsm.maps import MapFolders, compute, image_maps, write
     from lib.papers.dcsm.method import load_folded
 
     run = params.tier[tier].dcsm_maps
     dataset = Dataset(DATA / tier / run.dataset)
-    weights = BUILD / tier / "dcsm_train"
+    folders = MapFolders(BUILD / tier / "dcsm_train", BUILD / tier / "dcsm_maps")
     code = code_of(image_maps, write, load_folded)
-    compute(dataset, run, params.dcsm_maps, weights, BUILD / tier / "dcsm_maps", code, share)
+    compute(dataset, run, params.dcsm_maps, folders, code, share)

@@ -118,11 +118,6 @@ class RawImage:
     sample: Sample
     path: Path
 
-    @property
-    def name(self) -> str:
-        """The image's id."""
-        return self.sample.id
-
 
 def _confuser(rows: Mapping[str, Row], split: Split) -> Callable[[RawImage], dict[str, np.ndarray]]:
     """A function that holds every row's segmentation of an image against the truth."""

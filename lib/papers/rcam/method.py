@@ -182,7 +182,9 @@ def before_crf(network: Network, photos: Sequence[Image.Image],
 
 def joined(parts: Sequence[Rcam]) -> Rcam:
     """The parts of a batch as the batch."""
-    maps = {row: torch.cat([part.maps[row] for part in parts]) for row in parts[0].maps}
+    maps = {}
+    for row in parts[0].maps:
+        maps[row] = torch.cat([part.maps[row] for part in parts])
     classes = torch.cat([part.classes for part in parts])
     failed = torch.cat([part.failed for part in parts])
     return Rcam(maps, classes, failed)

@@ -8,7 +8,7 @@ from dcsm_toys import MAPS, RUN, SIDE, toy_dataset, toy_fcn, toy_trunk
 from lib.data.dataset import Dataset
 from lib.nets import fcn as fcn_file
 from lib.nets.fcn import save_fcn
-from lib.papers.dcsm.maps import compute
+from lib.papers.dcsm.maps import MapFolders, compute
 from lib.papers.dcsm.tables import Split, open_split, write_split
 
 
@@ -24,10 +24,11 @@ def maps_folder(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
     There are two or three targets each, and three candidates. The weights lie in `weights` beside the folder.
     """
     place = tmp_path_factory.mktemp("maps")
+    folders = MapFolders(place / "weights", place / "maps")
     save_fcn(toy_fcn(7), place / "weights" / "toy" / "weights.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fcn_file, "load_network", toy_trunk)
-        compute(dataset, RUN, replace(MAPS, candidates=3), place / "weights", place / "maps", {})
+        compute(dataset, RUN, replace(MAPS, candidates=3), folders, {})
     return place / "maps"
 
 

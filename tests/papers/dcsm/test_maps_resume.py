@@ -17,7 +17,7 @@ from lib.data.dataset import Dataset
 from lib.nets import fcn as fcn_file
 from lib.nets.fcn import save_fcn
 from lib.papers.dcsm import maps
-from lib.papers.dcsm.maps import compute, image_maps, load_scores, samples_with_maps
+from lib.papers.dcsm.maps import MapFolders, compute, image_maps, load_scores, samples_with_maps
 from lib.papers.dcsm.settings import MapsImages, MapsRun, MapsSettings
 
 Run = Callable[..., Path]
@@ -37,7 +37,8 @@ def run(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
     train(tmp_path, 4)
 
     def go(settings: MapsSettings = MAPS, run: MapsRun = RUN, code: str = "one") -> Path:
-        compute(dataset, run, settings, tmp_path / "weights", tmp_path / "maps", {"compute": code})
+        folders = MapFolders(tmp_path / "weights", tmp_path / "maps")
+        compute(dataset, run, settings, folders, {"compute": code})
         return tmp_path / "maps" / "toy"
 
     return go
@@ -148,7 +149,7 @@ def test_other_data_starts_anew(run: Run, tmp_path: Path) -> None:
     folder = run()
     before = contents(folder)
     more = toy_dataset(tmp_path / "more", test=5)
-    compute(more, RUN, MAPS, tmp_path / "weights", tmp_path / "maps", {"compute": "one"})
+    compute(more, RUN, MAPS, MapFolders(tmp_path / "weights", tmp_path / "maps"), {"compute": "one"})
     assert {"val/p0.npz", "fingerprint.json"} <= changed(folder, before)
 
 
