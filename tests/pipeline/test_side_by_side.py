@@ -70,7 +70,8 @@ def test_all_stages_run_two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     stages, said = Stages(), []
     assert ran(monkeypatch, stages, said) == dict.fromkeys(BEFORE, 0)
     assert stages.most == 2
-    assert stages.began[:3] == ["source", "data@t", "b@t"] and stages.began[-1] == "report@t"
+    assert stages.began[:2] == ["source", "data@t"] and stages.began[-1] == "report@t"
+    assert set(stages.began[2:4]) == {"a@t", "b@t"}
     assert stages.jobs["source"] == stages.jobs["report@t"] == 8   # nothing else could run beside them
     assert stages.jobs["a@t"] == stages.jobs["b@t"] == 4
     assert said[0] == "[1/7] source: done in 2 s"
