@@ -119,8 +119,7 @@ class FilledFolder:
         if not path.is_file():
             write_json(path, fingerprint)
         elif read_fingerprint(path) != fingerprint:
-            raise Problem(f"--shard {share}: what lies in {self.folder} follows from other settings, data or "
-                          "code; delete it, or take another folder.")
+            raise _other_facts(share, self.folder)
         check(self.folder, share, digest(self.facts))
 
     def _note(self, share: Shard, label: str, count: int, failures: Mapping[str, str]) -> None:
@@ -149,8 +148,12 @@ def check(folder: Path, share: Shard, fingerprint: str) -> None:
                           f"go on with {others} shares, or delete {notes}.")
         known = json.loads(path.read_text(encoding="utf-8")).values()
         if any(done["fingerprint"] != fingerprint for done in known):
-            raise Problem(f"--shard {share}: what lies in {folder} follows from other settings, data or "
-                          "code; delete it, or take another folder.")
+            raise _other_facts(share, folder)
+
+
+def _other_facts(share: Shard, folder: Path) -> Problem:
+    return Problem(f"--shard {share}: what lies in {folder} follows from other settings, data or code; "
+                   "delete it, or take another folder.")
 
 
 def note(folder: Path, share: Shard, done: Mapping[str, Done]) -> None:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import ParamSpec, TypeVar
 
+from lib.base.environment import environment
 from lib.base.files import whole_file
 
 P = ParamSpec("P")
@@ -76,16 +77,9 @@ def accounts() -> Iterator[dict[str, float]]:
     total: dict[str, float] = {}
     before = account()
     start = perf_counter()
-    outer = os.environ.get(FOLDER)
     with TemporaryDirectory() as folder:
-        os.environ[FOLDER] = folder
-        try:
+        with environment({FOLDER: folder}):
             yield total
-        finally:
-            if outer is None:
-                del os.environ[FOLDER]
-            else:
-                os.environ[FOLDER] = outer
         parts = [json.loads(path.read_text()) for path in Path(folder).glob("[0-9]*.json")]
     here = account()
     parts.append({kind: here[kind] - before[kind] for kind in here})

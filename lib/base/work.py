@@ -24,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
+from lib.base.environment import environment
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.spent import leave_account
@@ -220,17 +221,8 @@ def one_thread() -> Iterator[None]:
 @contextmanager
 def in_this_process() -> Iterator[None]:
     """Share no work inside: for what has to see, or to change, what happens in this process."""
-    before = {name: os.environ.get(name) for name in (JOBS, CLUSTER)}
-    os.environ[JOBS] = "1"
-    os.environ.pop(CLUSTER, None)
-    try:
+    with environment({JOBS: "1", CLUSTER: None}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 _pools: dict[int, ProcessPoolExecutor] = {}
@@ -261,10 +253,10 @@ def _end_pool() -> None:
             worker.join()
 
 
-def _begin(parent: int, environment: dict[str, str]) -> None:
+def _begin(parent: int, variables: dict[str, str]) -> None:
     """The start of a worker: one thread, deaf to Ctrl-C, which its parent hears, and gone when that is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.update(environment)
+    os.environ.update(variables)
     os.environ[JOBS] = "1"         # of work within this work
     os.environ["DECODERS"] = "0"   # as many processes as there should be are here already
     use_one_thread()

@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 
+from lib.base.environment import environment
 from lib.base.files import whole_file
 from lib.base.paths import BUILD, REPORTS, ROOT
 from lib.base.problem import Problem, nearest
@@ -97,7 +98,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
     inherited = {
         OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
     try:
-        with _environment(inherited):
+        with environment(inherited):
             papermill.execute_notebook(
                 str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
                 progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
@@ -118,21 +119,6 @@ def _cause(error: Exception) -> str:
     else:
         words = str(error) or type(error).__name__
     return " ".join(words.split())[:2 * LONGEST_CAUSE]
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set the environment that a kernel inherits; afterwards everything is as it was."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _keep(notebook: Path, failed: Path) -> None:

@@ -76,21 +76,21 @@ def train_fillings(dataset: Dataset, run: IamTrainRun, name: str, settings: Fill
              "training": dataclasses.asdict(network.filling), "data": dataset.hash,
              "proposals": sha256(folders.proposals / "fingerprint.json"),
              "images": [sample.id for sample in samples], "code": dict(code)}
-    courses = []
+    tasks = []
     for job in filling_jobs(network, bool(run.unseen)):
-        course = Course(job, _target(job, folders, name, facts, run.unseen))
-        if not course.target.is_finished(read_filling):
-            courses.append(course)
-    if courses:
+        task = FillingTask(job, _target(job, folders, name, facts, run.unseen))
+        if not task.target.is_finished(read_filling):
+            tasks.append(task)
+    if tasks:
         fcn = load_fcn(classifier, name).to(device())
         taught = lessons(fcn, samples, loaders, settings, network.filling)
         make = partial(_trainer, taught, settings, network, name, run.unseen or ())
-        for _ in each(make, courses, f"filling modules, {name}"):
+        for _ in each(make, tasks, f"filling modules, {name}"):
             pass
 
 
 @dataclass(frozen=True)
-class Course:
+class FillingTask:
     """A filling module to train, and where it is to lie."""
     job: FillingJob
     target: TrainedFile
@@ -102,10 +102,10 @@ class Course:
 
 
 def _trainer(taught: Sequence[Lesson], settings: FillingSettings, network: IamNetwork, name: str,
-             unseen: Sequence[str]) -> Callable[[Course], None]:
-    def train_one(course: Course) -> None:
-        own = _without(taught, unseen) if course.job.unseen else taught
-        _train(course.job, own, settings, network, name, course.target)
+             unseen: Sequence[str]) -> Callable[[FillingTask], None]:
+    def train_one(task: FillingTask) -> None:
+        own = _without(taught, unseen) if task.job.unseen else taught
+        _train(task.job, own, settings, network, name, task.target)
     return train_one
 
 
