@@ -18,12 +18,14 @@ EXAMPLES = """examples:
   python -m lib data official ecssd data/ecssd --source ~/ECSSD
   python -m lib params                                      check params.yaml
   python -m lib bench --rows cam guided                     time maps beside other packages
+  python -m lib faults --groups params                      try what can be wrong with params.yaml
 """
 SEGMENT = """Writes NAME_heat.png (grey), NAME_mask.png and NAME_overlay.jpg for every photograph, in its own
 size; methods that tell classes apart also NAME_classes.png, and they print what they found."""
 EVALUATE = "Prints every row of the method with its 95 % interval; --json also writes them."
 BENCH = """Compares maps with those of other packages, times both in turns, and writes bench.json,
 README.md and bench.png; where those go to reports/bench, the front page is updated too."""
+FAULTS = "Tries damaged, wrong and missing input of every kind; each must end in a clear sentence or go well."
 IMAGES: tuple[tuple[str, int], ...] = (("train", 600), ("val", 96), ("test", 160))   # of a collage
 
 
@@ -32,9 +34,10 @@ def main(words: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     from lib import commands
     from lib.bench.command import bench
+    from lib.faults.command import faults
 
     known = {"segment": commands.segment, "evaluate": commands.evaluate, "data": commands.data,
-             "params": commands.params, "bench": bench}
+             "params": commands.params, "bench": bench, "faults": faults}
     return exit_status(lambda: known[args.command](args), "Interrupted; finished results are kept.")
 
 
@@ -48,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data(commands)
     commands.add_parser("params", help="check params.yaml")
     _add_bench(commands)
+    _add_faults(commands)
     return main
 
 
@@ -137,6 +141,17 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
                        help="folder for the results (default reports/bench, with --quick build/bench)")
     bench.add_argument("--threads", type=_count, default=1, help="of every process (default 1)")
     bench.add_argument("--json", action="store_true", help="print the numbers instead of the tables")
+
+
+def _add_faults(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from lib.faults.runner import GROUPS, SLOW
+
+    faults = commands.add_parser("faults", help="try what can be wrong", description=FAULTS)
+    faults.add_argument("--groups", nargs="+", metavar="NAME",
+                        help=f"only these: {', '.join(GROUPS)} (default all but {', '.join(SLOW)})")
+    faults.add_argument("--seed", type=int, default=0, help="which cases are drawn (default 0)")
+    faults.add_argument("--quick", action="store_true", help="some cases of every group")
+    faults.add_argument("--out", type=Path, help="a page to write, such as reports/faults.md")
 
 
 def _count(text: str) -> int:

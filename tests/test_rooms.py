@@ -19,7 +19,8 @@ FLOORS = {
     "params": 6,
     "methods": 7, "pipeline": 8, "bench": 8,
     "commands": 9, "comparison": 9, "crf_exactness": 9, "gpu_check": 9,
-    "__main__": 10,
+    "faults": 10,
+    "__main__": 11,
 }
 FLAT = {"__init__", "__main__", "commands", "methods", "params", "comparison", "crf_exactness",
         "gpu_check"}

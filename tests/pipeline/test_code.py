@@ -18,7 +18,7 @@ NO_STAGE: tuple[str, ...] = (
     r"lib\.gpu_check", r"lib\.papers\.\w+\.devices:", r"lib\.base\.(batch|memory):",
     r"lib\.base\.problem:exit_status", r"lib\.report\.compare", r"lib\.pipeline",
     r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:",
-    r"lib\.bench", r"lib\.refine\.crf_speed:", r"lib\.base\.race:",
+    r"lib\.bench", r"lib\.faults", r"lib\.refine\.crf_speed:", r"lib\.base\.race:",
     r"lib\.data\.drawn:", r"lib\.papers\.\w+\.(races|untrained):")
 METHOD = '''"""A paper's method."""
 import numpy as np
