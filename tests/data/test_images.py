@@ -1,6 +1,8 @@
 """Photographs and masks decode to what is seen or to one sentence that names the file; smaller copies."""
 import io
+import os
 import random
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +88,14 @@ def test_alpha_is_seen_on_white(tmp_path: Path, mode: str, value: tuple, expecte
 
 
 @pytest.mark.parametrize("sixteen, eight", [
-    ([0, 257, 32896, 65535], [0, 1, 128, 255]), ([0, 300, 600, 900], [0, 1, 2, 4]), ([32896] * 4, [128] * 4)])
+    ([0, 257, 32896, 65535], [0, 1, 128, 255]), ([0, 300, 600, 5140], [0, 1, 2, 20]),
+    ([32896] * 4, [128] * 4), ([0, 1024, 2048, 4095], [0, 64, 128, 255]),
+    ([0, 300, 600, 803], [0, 19, 37, 50]),
+])
 @pytest.mark.parametrize("ending", ["png", "tif"])
 def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, ending: str, sixteen: list[int],
                                           eight: list[int]) -> None:
-    """65535 is white, whatever else the image holds: 257 steps of sixteen bits are one of eight."""
+    """65535 is white, 257 steps of sixteen bits are one of eight; cameras of twelve bits stop at 4095."""
     path = stored(tmp_path, Image.fromarray(np.array([sixteen], dtype=np.uint16)), f"x.{ending}")
     assert rgb(path)[0].tolist() == [[v] * 3 for v in eight]
 
@@ -104,6 +109,12 @@ def test_floating_point_and_thirty_two_bits(tmp_path: Path) -> None:
     assert reds(values.astype(np.int32), "i.tif") == [0, 100, 255, 200]
     odd = np.array([[-5, np.nan, 510, 255]], dtype=np.float32)
     assert reds(odd, "odd.tif") == [0, 0, 255, 128]
+    shares = np.array([[0, 0.25, 0.5, 1]], dtype=np.float32)
+    assert reds(shares, "shares.tif") == [0, 64, 128, 255]
+    for infinite, seen in ((np.inf, 255), (-np.inf, 0)):
+        shares[0, 1] = infinite
+        assert reds(shares, "infinite.tif") == [0, seen, 128, 255]   # the others are seen as ever
+    assert reds(np.full((1, 2), np.inf, dtype=np.float32), "all.tif") == [0, 0]
 
 
 @pytest.mark.parametrize("width, height", [(1, 1), (6000, 40), (40, 6000), (1, 500)])
@@ -170,8 +181,43 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
     with pytest.raises(Problem, match=r"x.jpg: cannot be decoded as an image"):
         read_rgb(tmp_path / "x.jpg")
-    with pytest.raises(Problem, match="cannot be decoded as an image"):
-        read_rgb(tmp_path)
+
+
+def test_what_is_no_file_is_named_and_waited_for_by_nobody(tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("folder.jpg", "pipe.jpg"):
+        with pytest.raises(Problem, match=rf"{name}: is not a file"):
+            read_rgb(tmp_path / name)
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    with pytest.raises(Problem, match=r"loop.jpg: there is no such image"):
+        read_rgb(tmp_path / "loop.jpg")
+
+
+def test_a_format_that_other_programs_would_decode_is_refused(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript, where it is installed, whatever the file's name is."""
+    def start(*_: object, **__: object) -> None:
+        pytest.fail("another program was started")
+
+    monkeypatch.setattr(subprocess, "check_call", start)
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
+    (tmp_path / "x.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(Problem, match=r"x.jpg: cannot be decoded as an image"):
+        read_rgb(tmp_path / "x.jpg")
+    Image.new("RGB", (3, 2)).save(tmp_path / "y.jpg", "PPM")
+    with pytest.raises(Problem, match=r"y.jpg: cannot be decoded as an image"):
+        read_rgb(tmp_path / "y.jpg")
+
+
+def test_want_of_memory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_as_rgb", too_much)
+    with pytest.raises(Problem, match=r"x.png: takes more memory to decode than there is; scale it down"):
+        read_rgb(stored(tmp_path, Image.new("L", (3, 2))))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])

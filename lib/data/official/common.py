@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from lib.base.problem import Problem
 from lib.data.dataset import Box
-from lib.data.images import open_image
+from lib.data.images import open_image, opened
 from lib.data.writer import DatasetWriter
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")
@@ -84,13 +83,8 @@ def require_files(paths: Iterable[Path], listed: Path | str) -> None:
 
 def header(path: Path) -> tuple[tuple[int, int], str, int]:
     """Stored width and height, mode and EXIF orientation of an image, without decoding it."""
-    try:
-        with Image.open(path) as image:
-            return image.size, image.mode, image.getexif().get(ORIENTATION, 1)
-    except FileNotFoundError:
-        raise Problem(f"{path}: there is no such image; unpack the dataset again, completely.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Problem(f"{path}: cannot be read as an image ({error}); replace the file.") from None
+    with opened(path) as image:
+        return image.size, image.mode, image.getexif().get(ORIENTATION, 1)
 
 
 def link(source: Path, target: Path) -> None:

@@ -132,7 +132,7 @@ def drop_masks(top: Path) -> None:
 
 @pytest.mark.parametrize("damage, words", [
     (turn_mask, "2.png: the mask is 10x20, its image is 20x10"), (drop_mask, "2.jpg: has no mask"),
-    (drop_image, "2.png: a mask without an image"), (garble_mask, "2.png: cannot be read as an image"),
+    (drop_image, "2.png: a mask without an image"), (garble_mask, "2.png: cannot be decoded as an image"),
     (double_mask, "2.png: has the same name as .*2.bmp"), (deepen_mask, "8 bits a channel"),
     (drop_masks, "holds 3 images and 0 masks; expected a folder with images/")])
 def test_what_is_wrong_is_named_and_nothing_is_left(tmp_path: Path, damage: Callable[[Path], None],

@@ -188,7 +188,7 @@ def garble_image(voc: Path) -> None:
     (empty_box, f"{HELD}.xml: the box of a dog is empty"),
     (mistype_class, 'did you mean "dog"'), (resize_mask, f"{HELD}.png: the mask is 13x8, its image is 12x8"),
     (colour_mask, "this one is RGB"), (drop_image, f"{HELD}.jpg: listed in"),
-    (garble_image, f"{HELD}.jpg: cannot be read")])
+    (garble_image, f"{HELD}.jpg: cannot be decoded")])
 def test_what_is_wrong_is_named_and_nothing_is_left(devkit: Path, tmp_path: Path, harm: Callable[[Path],
                                                     None], words: str) -> None:
     harm(devkit / "VOC2012")
