@@ -96,3 +96,13 @@ def load_network(name: str, output_stride: int | None = None, mirror: Path | Non
     if "mirror" in known:
         options["mirror"] = mirror
     return build(output_stride=output_stride, pretrained=pretrained, **options)
+
+
+def with_weights(network: Network) -> Network:
+    """The network, wherever results are made with it: one with random weights is refused."""
+    if network.weights and not network.random:
+        return network
+    what = f"its layers {network.random} have" if network.random else "it has"
+    raise Problem(f"{network.name}: {what} no published weights and would be random, so that every run gave "
+                  "other results; give weights of the whole network, or name another one, such as "
+                  "googlenet_bvlc.")

@@ -6,23 +6,34 @@ pretrained ImageNet network becomes one by its own linear layer at every place: 
 come from (IAM, section 4.3).
 """
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lib.base.problem import Problem
 from lib.base.spent import spends
+from lib.base.strict import bounded
 from lib.maps.peaks import peak_stimulation
-from lib.nets import load_network
+from lib.nets import load_network, with_weights
 from lib.nets.network import Network
-from lib.nets.saved import fill_described, read_described, save_described
+from lib.nets.saved import built_from, fill_described, read_described, save_described
 
 IMAGE = "image"   # the name of the input among the layers
 KIND = "fcn"      # what the files call such a network
-# Of a file's header.
-FIELDS: tuple[str, ...] = ("network", "output_stride", "classes", "width", "pooling", "facts")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file of weights says of its network; `facts` are those that are kept beside."""
+    network: str
+    classes: list[str]
+    pooling: Literal["max", "peaks"]
+    facts: dict[str, str | int | float]
+    output_stride: int = bounded(1, 64)
+    width: int = bounded(0, 4096)
 
 
 def global_max(maps: Tensor) -> Tensor:
@@ -135,7 +146,7 @@ def save_fcn(fcn: Fcn, path: Path, **facts: str | int | float) -> None:
 
 def read_header(path: Path | str) -> dict[str, Any]:
     """Everything that `save_fcn` wrote beside the weights."""
-    return read_described(path, KIND, FIELDS, "a multi-label network", "dcsm_train")
+    return read_described(path, KIND, Header, "a multi-label network", "dcsm_train")
 
 
 def load_fcn(path: Path | str, expected: str | None = None) -> Fcn:
@@ -145,15 +156,16 @@ def load_fcn(path: Path | str, expected: str | None = None) -> Fcn:
     if expected not in (None, network):
         raise Problem(f"{path}: these are weights of {network}, not of {expected}; "
                       "name the file that belongs to it.")
-    trunk = load_network(network, header["output_stride"], pretrained=False)
-    fcn = fully_convolutional(trunk, header["classes"], header["width"], pooling=header["pooling"])
+    with built_from(path):
+        trunk = load_network(network, header["output_stride"], pretrained=False)
+        fcn = fully_convolutional(trunk, header["classes"], header["width"], pooling=header["pooling"])
     fill_described(fcn, path, network, len(header["classes"]))
     return fcn.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def imagenet_fcn(name: str) -> Fcn:
     """Score maps of the classes that a network was trained on; class scores are means over peaks."""
-    trunk = load_network(name)
+    trunk = with_weights(load_network(name))
     weight, bias = trunk.classifier
     head = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
     with torch.no_grad():

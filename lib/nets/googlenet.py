@@ -121,18 +121,20 @@ def googlenet_gap(output_stride: int | None = None, mirror: Path | None = None, 
     choose("googlenet_gap", "output_stride", 16 if output_stride is None else output_stride, (16,))
     body = _trunk()
     source: dict[str, str] = {}
+    head = ""
     if pretrained and weights is None:
         path = mirror_folder(mirror) / FILE
         own = body.state_dict().keys()
         published = load_safetensors(path, SHA256)
         fill(body, {name: value for name, value in published.items() if name in own}, path)
         source = {"file": path.name, "sha256": SHA256, "note": "trunk only; CAM_conv and CAM_fc are random"}
+        head = "CAM_conv and CAM_fc"
     body.add_module("CAM_conv", ConvReLU(832, 1024, 3, padding=1, groups=2))
     _add_head(body, "CAM_fc")
     if weights is not None:
         fill(body, load_state_dict(weights), weights)
         source = {"file": Path(weights).name, "sha256": sha256(Path(weights))}
-    return Network(body, _info("googlenet_gap", 16, "CAM_conv", "CAM_fc", source))
+    return Network(body, _info("googlenet_gap", 16, "CAM_conv", "CAM_fc", source, head))
 
 
 def bgr_minus_mean(rgb: Tensor, mean: tuple[float, float, float]) -> Tensor:
@@ -175,7 +177,8 @@ def _add_head(body: nn.Sequential, linear: str) -> None:
     body.add_module(linear, nn.Linear(1024, 1000))
 
 
-def _info(name: str, stride: int, features: str, linear: str, weights: dict[str, str]) -> NetworkInfo:
+def _info(name: str, stride: int, features: str, linear: str, weights: dict[str, str],
+          random: str = "") -> NetworkInfo:
     return NetworkInfo(
         name=name,
         output_stride=stride,
@@ -186,6 +189,7 @@ def _info(name: str, stride: int, features: str, linear: str, weights: dict[str,
         linear=linear,
         weights=weights,
         classes=imagenet_classes(),
+        random=random,
     )
 
 

@@ -26,6 +26,7 @@ class NetworkInfo:
     normalisation   RGB (B, 3, H, W) in 0..1 -> what the network was trained on
     linear          the linear layer after the pooling (None: there is none)
     weights         {"file", "sha256"[, "note"]}, or {} if random
+    random          which of its layers have random weights where others have not, in words
     classes         class names, () if unknown
     """
     name: str
@@ -37,6 +38,7 @@ class NetworkInfo:
     linear: str | None
     weights: Mapping[str, str] = field(default_factory=dict)
     classes: Sequence[str] = ()
+    random: str = ""
 
 
 class Network(nn.Module):
@@ -63,6 +65,7 @@ class Network(nn.Module):
         self.normalisation = info.normalisation
         self.linear = info.linear
         self.weights = dict(info.weights)
+        self.random = info.random
         self.classes = tuple(info.classes)
         self.responses = _response_modules(self.body, info.is_response)
         self.eval()

@@ -5,6 +5,7 @@ Nothing that a file may hold is run.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,33 @@ def load_state_dict(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     return state
 
 
+def not_finite(weights: Mapping[str, Tensor]) -> str | None:
+    """The name of the first weight that holds NaN or infinity, if there is one."""
+    import torch
+
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            return name
+    return None
+
+
+def check_values(own: Mapping[str, Tensor], given: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are not of the kind of number that the network has, or that are no numbers.
+
+    `own` is what the network holds now, of the same names and shapes.
+    """
+    for name, value in own.items():
+        if given[name].is_complex() or given[name].is_floating_point() != value.is_floating_point():
+            kind = str(given[name].dtype).removeprefix("torch.")
+            needed = str(value.dtype).removeprefix("torch.")
+            raise Problem(f'{path}: "{name}" holds numbers of the kind {kind}, this network needs {needed}; '
+                          "give weights that were saved as they were trained.")
+    odd = not_finite({name: given[name].to(value.dtype) for name, value in own.items()})
+    if odd:
+        raise Problem(f'{path}: damaged, "{odd}" holds NaN or infinity where weights belong; '
+                      "train or copy it again.")
+
+
 def fill(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     """Copy a state dict into `body`, names and shapes strictly equal."""
     own = body.state_dict()
@@ -68,6 +96,7 @@ def fill(body: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         if value.shape != state[name].shape:
             raise Problem(f'{path}: weights of another architecture ("{name}" is {tuple(state[name].shape)}, '
                           f"this network needs {tuple(value.shape)}); give the file of this network.")
+    check_values(own, state, path)
     body.load_state_dict(state)
 
 
@@ -84,7 +113,9 @@ def fill_in_order(body: nn.Module, state: dict[str, Tensor], path: Path) -> None
         if value.shape != tensor.shape or value.dtype != tensor.dtype:
             raise Problem(f'{path}: weights of another architecture ("{theirs}" is {tuple(tensor.shape)}, '
                           f'"{name}" needs {tuple(value.shape)}); give the file of this network.')
-    body.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    renamed = dict(zip(own, state.values(), strict=True))
+    check_values(own, renamed, path)
+    body.load_state_dict(renamed)
 
 
 def package_file(package: str, ending: str) -> Path:

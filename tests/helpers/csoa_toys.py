@@ -58,6 +58,7 @@ def network_around(body: nn.Sequential, features: str) -> Network:
         is_response=lambda _name, module: isinstance(module, nn.ReLU),
         normalisation=lambda rgb: 2 * rgb - 1,
         linear=None,
+        weights={"file": "toy"},   # fixed ones
     ))
 
 

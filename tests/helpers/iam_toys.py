@@ -68,6 +68,7 @@ def toy_trunk(name: str = "toy", output_stride: int | None = None, pretrained: b
         is_response=lambda _name, module: isinstance(module, nn.ReLU),
         normalisation=lambda rgb: 2 * rgb,
         linear="linear",
+        weights={"file": "toy"},   # fixed ones
         classes=classes,
     ))
 

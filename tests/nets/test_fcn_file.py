@@ -1,5 +1,4 @@
 """Files of trained networks: what was saved comes back to the bit, anything else is one sentence."""
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,8 @@ from lib.base.problem import Problem
 from lib.nets import fcn as fcn_file, load_network
 from lib.nets.fcn import Fcn, fully_convolutional, load_fcn, read_header, save_fcn
 from lib.nets.network import Network, NetworkInfo
+from lib.nets.saved import sealed
+from lib.training.checkpoint import TrainedFile
 
 CLASSES = ["cat", "dog", "cow"]
 
@@ -74,7 +75,7 @@ def same_weights(one: Fcn, other: Fcn) -> bool:
 def tampered(path: Path, change: Callable[[dict, dict[str, Tensor]], None]) -> Path:
     header, weights = read_header(path), load_file(path)
     change(header, weights)
-    save_file(weights, path, {"fcn": json.dumps(header)})
+    save_file(weights, path, sealed(weights, "fcn", header))
     return path
 
 
@@ -196,6 +197,72 @@ def test_another_architecture(tmp_path: Path, asked: list[bool], change: Callabl
     save_fcn(trained(), tmp_path / "w")
     path = tampered(tmp_path / "w", change)
     one_sentence(path, "another architecture than toy with", "classes", "train it again")
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"width": -1}, "width: -1 is out of range"),
+    ({"width": 10 ** 9}, "width: 1000000000 is out of range"),
+    ({"width": "64"}, 'width: must be a whole number, not "64"'),
+    ({"classes": [1, 2, 3]}, "classes[0]: must be a word, not 1"),
+    ({"classes": None}, "classes: must be a list"),
+    ({"pooling": "mean"}, '"mean" is not a choice'),
+    ({"output_stride": 0}, "output_stride: 0 is out of range"),
+    ({"facts": [1]}, "facts: must be a mapping"),
+    ({"depth": 3}, "depth: there is no such parameter"),
+])
+def test_a_header_that_describes_no_network(tmp_path: Path, asked: list[bool], change: dict[str, object],
+                                            words: str) -> None:
+    save_fcn(trained(), tmp_path / "w")
+    path = tampered(tmp_path / "w", lambda header, _: header.update(change))
+    one_sentence(path, "damaged, or not the weights of a multi-label network", words)
+    assert asked == []   # nothing was built
+
+
+def test_a_header_that_is_nested_without_end(tmp_path: Path) -> None:
+    weights = {"weight": torch.zeros(2)}
+    save_file(weights, tmp_path / "w", {"fcn": "[" * 100_000})
+    one_sentence(tmp_path / "w", "damaged, or not the weights of a multi-label network")
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path, asked: list[bool]) -> None:
+    """Of the weights, the header, and the length of the header, each in some places."""
+    save_fcn(trained(), tmp_path / "w")
+    content = (tmp_path / "w").read_bytes()
+    rows = tmp_path / "curves.csv"
+    rows.write_text("")
+    target = TrainedFile(tmp_path / "w", rows, "abc")
+    save_fcn(trained(), tmp_path / "w", fingerprint="abc")
+    assert target.is_finished(read_header)
+    content = (tmp_path / "w").read_bytes()
+    for place in range(0, len(content), 37):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "w").write_bytes(damaged)
+        with pytest.raises(Problem, match=r"w: (damaged|the weights are of another)"):
+            load_fcn(tmp_path / "w")
+        assert not target.is_finished(read_header), f"the bit in byte {place} goes unnoticed"
+
+
+@pytest.mark.parametrize("value, words", [
+    (float("nan"), "holds NaN or infinity"), (float("inf"), "holds NaN or infinity")])
+def test_weights_that_are_no_numbers(tmp_path: Path, asked: list[bool], value: float, words: str) -> None:
+    save_fcn(trained(), tmp_path / "w")
+    path = tampered(tmp_path / "w", lambda _, weights: weights["head.1.bias"].fill_(value))
+    one_sentence(path, 'damaged, "head.1.bias"', words)
+    fcn = trained()
+    with torch.no_grad():
+        fcn.head[-1].bias[1] = value
+    with pytest.raises(Problem, match=r'the training ended with "head.1.bias" no longer finite'):
+        save_fcn(fcn, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool, torch.complex64])
+def test_weights_of_another_kind_of_number(tmp_path: Path, asked: list[bool], kind: torch.dtype) -> None:
+    save_fcn(trained(), tmp_path / "w")
+    path = tampered(tmp_path / "w", lambda _, weights: weights.update(
+        {"head.1.bias": weights["head.1.bias"].to(kind)}))
+    one_sentence(path, "holds numbers of the kind", "this network needs float32")
 
 
 def test_an_unknown_network(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from lib.base.files import digest, sha256
 from lib.base.parallel import device, share, together
 from lib.base.work import each
 from lib.data.dataset import Dataset
-from lib.nets import load_network
+from lib.nets import load_network, with_weights
 from lib.nets.fold import fold_normalisation
 from lib.papers.csoa.batches import SingleObjects, Squares, enlarged
 from lib.papers.csoa.locate import Search, locate
@@ -85,7 +85,7 @@ def _trainer(plan: RunPlan, folder: Path, logs: Path) -> Callable[[Job], None]:
     """A function that trains one network, unless it is there, and locates objects with it."""
     side = plan.run.training.side
     photographs = Photographs(Squares(side), Squares(enlarged(side)))
-    extractor = fold_normalisation(Extractor(load_network(plan.network)))
+    extractor = fold_normalisation(Extractor(with_weights(load_network(plan.network))))
     extractor = extractor.to(device(), memory_format=torch.channels_last)
 
     def train_one(job: Job) -> None:

@@ -29,7 +29,7 @@ def csoa_train(params: Any, tier: str, code_of: CodeOf) -> None:
 def _plans(params: Any, tier: str, code_of: CodeOf) -> "dict[Path, RunPlan]":
     """Every run by its place below a tier's folder; a data set that lacks images or files is named."""
     from lib.data.dataset import Dataset
-    from lib.nets import load_network
+    from lib.nets import load_network, with_weights
     from lib.nets.fold import fold_normalisation
     from lib.papers.csoa.batches import Squares, enlarged, single_objects
     from lib.papers.csoa.method import Extractor
@@ -37,7 +37,7 @@ def _plans(params: Any, tier: str, code_of: CodeOf) -> "dict[Path, RunPlan]":
     from lib.papers.csoa.settings import constants_of
 
     images = (single_objects, Squares, enlarged)
-    training_code = code_of(train_job, Extractor, load_network, fold_normalisation, *images)
+    training_code = code_of(train_job, Extractor, load_network, with_weights, fold_normalisation, *images)
     locating_code = code_of(locate_job, *images)
     constants = constants_of(params.csoa, params.csoa_trials)
     runs = params.tier[tier].csoa_train.runs

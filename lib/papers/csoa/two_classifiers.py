@@ -1,5 +1,6 @@
 """A trunk with a convolutional classifier on its last map, W_L, and one on an inner, W_F (section 3.1)."""
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,23 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.base.problem import Problem, nearest
 from lib.base.spent import spends
+from lib.base.strict import bounded
 from lib.nets import load_network
 from lib.nets.fold import fold_normalisation
 from lib.nets.network import Network
-from lib.nets.saved import fill_described, read_described, save_described
+from lib.nets.saved import built_from, fill_described, read_described, save_described
 
-# What a file of weights says of its network.
-FIELDS: tuple[str, ...] = ("network", "output_stride", "classes", "inner", "width", "side", "facts")
+
+@dataclass(frozen=True)
+class Header:
+    """What a file of weights says of its network; `side` is that of its input."""
+    network: str
+    classes: list[str]
+    inner: str | None
+    facts: dict[str, str | int | float]
+    output_stride: int = bounded(1, 64)
+    width: int = bounded(1, 4096)
+    side: int = bounded(1, 4096)
 
 
 class TwoClassifiers(nn.Module):
@@ -84,13 +95,14 @@ def save_two_classifiers(net: TwoClassifiers, path: Path, side: int, **facts: st
 
 def read_two_classifiers(path: Path | str) -> dict[str, Any]:
     """Read what `save_two_classifiers` wrote beside the weights."""
-    return read_described(path, "two_classifiers", FIELDS, "a network with two classifiers", "csoa_train")
+    return read_described(path, "two_classifiers", Header, "a network with two classifiers", "csoa_train")
 
 
 def load_two_classifiers(path: Path | str) -> TwoClassifiers:
     """The network in evaluation mode, its normalisation folded, on the CPU."""
     header = read_two_classifiers(path)
-    trunk = load_network(header["network"], header["output_stride"], pretrained=False)
-    net = fold_normalisation(TwoClassifiers(trunk, header["inner"], header["classes"], header["width"]))
+    with built_from(path):
+        trunk = load_network(header["network"], header["output_stride"], pretrained=False)
+        net = fold_normalisation(TwoClassifiers(trunk, header["inner"], header["classes"], header["width"]))
     fill_described(net, path, header["network"], len(header["classes"]))
     return net.requires_grad_(False).to(memory_format=torch.channels_last)

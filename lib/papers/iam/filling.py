@@ -4,6 +4,7 @@ A trained filling module is one safetensors file that knows what it is: see `sav
 """
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from torch.nn.functional import interpolate
 
 from lib.base.problem import Problem
 from lib.base.spent import spends
-from lib.nets.saved import fill_described, read_described, save_described
+from lib.base.strict import bounded
+from lib.nets.saved import built_from, fill_described, read_described, save_described
 
 # Pixels of all maps that a CPU takes through all steps together: their weights (2 MB) stay in its cache.
 CACHED = 60_000
@@ -258,7 +260,17 @@ def _pieces(shift: int | None, length: int) -> tuple[slice, slice]:
     return slice(-shift, length), slice(0, length + shift)
 
 
-FIELDS: tuple[str, ...] = ("network", "depths", "channels", "width", "r", "side", "map_side", "facts")
+@dataclass(frozen=True)
+class Header:
+    """What a file of weights says of its filling module."""
+    network: str
+    facts: dict[str, str | int | float]
+    depths: list[int] = bounded(1, 65_536)
+    channels: int = bounded(1, 1024)
+    width: int = bounded(1, 4096)
+    r: int = bounded(1, 15)
+    side: int = bounded(1, 4096)
+    map_side: int = bounded(1, 4096)
 
 
 def save_filling(filling: ExtentFilling, path: Path, network: str, side: int, map_side: int,
@@ -274,7 +286,7 @@ def save_filling(filling: ExtentFilling, path: Path, network: str, side: int, ma
 
 def read_filling(path: Path | str) -> dict[str, Any]:
     """The header that `save_filling` wrote beside the weights."""
-    return read_described(path, "filling", FIELDS, "a filling module", "iam_train")
+    return read_described(path, "filling", Header, "a filling module", "iam_train")
 
 
 def load_filling(path: Path | str, expected: str | None = None) -> ExtentFilling:
@@ -283,6 +295,7 @@ def load_filling(path: Path | str, expected: str | None = None) -> ExtentFilling
     if expected not in (None, header["network"]):
         raise Problem(f"{path}: this filling module was trained on {header['network']}, not on {expected}; "
                       "name the file that belongs to it.")
-    filling = ExtentFilling(header["depths"], header["channels"], header["width"], header["r"])
+    with built_from(path):
+        filling = ExtentFilling(header["depths"], header["channels"], header["width"], header["r"])
     fill_described(filling, path, header["network"], 1)
     return filling.requires_grad_(False).eval()

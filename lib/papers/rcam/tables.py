@@ -15,7 +15,7 @@ from lib.base.parallel import device
 from lib.data.dataset import Sample
 from lib.maps.cam import normalise
 from lib.metrics.scoring import HeatMaps, Scored, each_batch, score
-from lib.nets import load_network
+from lib.nets import load_network, with_weights
 from lib.nets.network import Network
 from lib.papers.rcam.box import rcam_box
 from lib.papers.rcam.method import Rcam, Scale, crf, forward_pass, joined, rcam, refine
@@ -32,10 +32,16 @@ PAIRS = [
 ]
 
 
-def open_network(name: str, settings: RcamSettings) -> Network:
-    """A network at stride 16, as rCAM needs it, on this process's device and in the fastest memory layout."""
-    options = {"tail": settings.googlenet_tail} if name == "googlenet_bvlc" else {}
-    return load_network(name, **options).to(device(), memory_format=torch.channels_last)
+def open_network(name: str, settings: RcamSettings, weights: Path | None = None) -> Network:
+    """A network at stride 16, as rCAM needs it, on this process's device and in the fastest memory layout.
+
+    `weights` is a state dict of one's own, for the networks that take one.
+    """
+    options: dict[str, Any] = {"tail": settings.googlenet_tail} if name == "googlenet_bvlc" else {}
+    if weights is not None:
+        options["weights"] = weights
+    network = with_weights(load_network(name, **options))
+    return network.to(device(), memory_format=torch.channels_last)
 
 
 def table1(network: Network, samples: Sequence[Sample], settings: RcamSettings,

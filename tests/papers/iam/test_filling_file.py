@@ -1,5 +1,4 @@
 """Files of trained filling modules: what was saved comes back to the bit, anything else is one sentence."""
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sentences import is_one_sentence
 from torch import Tensor
 
 from lib.base.problem import Problem
+from lib.nets.saved import sealed
 from lib.papers.iam.filling import ExtentFilling, load_filling, read_filling, save_filling
 
 
@@ -90,13 +90,19 @@ def test_other_weights(tmp_path: Path, metadata: dict[str, str] | None) -> None:
     one_sentence(tmp_path / "w", "damaged, or not the weights of a filling module", "train it again")
 
 
+def reseal(path: Path, header: dict[str, object]) -> None:
+    weights = load_file(path)
+    save_file(weights, path, sealed(weights, "filling", header))
+
+
 @pytest.mark.parametrize("key", ["network", "depths", "channels", "width", "r", "side", "map_side", "facts"])
 def test_a_header_without_one_of_its_fields(tmp_path: Path, key: str) -> None:
     save_filling(trained(), tmp_path / "w", "toy", 64, 32)
     header = read_filling(tmp_path / "w")
     del header[key]
-    save_file(load_file(tmp_path / "w"), tmp_path / "w", {"filling": json.dumps(header)})
-    one_sentence(tmp_path / "w", "damaged, or not the weights of a filling module", f"'{key}'")
+    reseal(tmp_path / "w", header)
+    one_sentence(tmp_path / "w", "damaged, or not the weights of a filling module",
+                 f"{key}: the parameter is missing")
 
 
 @pytest.mark.parametrize("change", [{"depths": [6, 8, 9]}, {"depths": [6, 8]}, {"channels": 4}, {"width": 6},
@@ -104,5 +110,5 @@ def test_a_header_without_one_of_its_fields(tmp_path: Path, key: str) -> None:
 def test_another_architecture(tmp_path: Path, change: dict[str, object]) -> None:
     save_filling(trained(), tmp_path / "w", "toy", 64, 32)
     header = read_filling(tmp_path / "w") | change
-    save_file(load_file(tmp_path / "w"), tmp_path / "w", {"filling": json.dumps(header)})
+    reseal(tmp_path / "w", header)
     one_sentence(tmp_path / "w", "another architecture", "train it again")
