@@ -35,8 +35,9 @@ def main(words: list[str] | None = None) -> int:
     from lib import commands
     from lib.bench.command import bench
     from lib.faults.command import faults
+    from lib.segment.command import segment
 
-    known = {"segment": commands.segment, "evaluate": commands.evaluate, "data": commands.data,
+    known = {"segment": segment, "evaluate": commands.evaluate, "data": commands.data,
              "params": commands.params, "bench": bench, "faults": faults}
     return exit_status(lambda: known[args.command](args), "Interrupted; finished results are kept.")
 

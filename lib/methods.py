@@ -1,9 +1,12 @@
 """Every method of the suite by its name: the paper's `use.py` that answers for it, by the list of papers."""
-from collections.abc import Sequence
+import argparse
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lib.base.files import sha256
 from lib.base.problem import Problem, nearest
 from lib.papers import PAPERS
 from lib.papers.found import USUAL_THRESHOLD, Evaluated, Request, Segmenter
@@ -11,6 +14,38 @@ from lib.params import load_params, tier_of
 
 if TYPE_CHECKING:
     from lib.data.dataset import Dataset, Sample
+
+
+def request_of(args: argparse.Namespace, known: Collection[str]) -> Request:
+    """The words of the command line as a request; a method or tier that does not exist is named."""
+    if args.method not in known:
+        raise Problem(f'{args.command}: there is no method "{args.method}"{nearest(args.method, known)}')
+    tier_of(load_params(), args.tier)
+    shared = {"method": args.method, "tier": args.tier, "network": args.network, "weights": args.weights,
+              "batch": args.batch}
+    if args.command == "evaluate":
+        return Request(**shared, split=args.split, images=args.images)
+    given = args.threshold
+    return Request(**shared, threshold=default_threshold(args.method) if given is None else given)
+
+
+def decisive(request: Request) -> dict[str, Any]:
+    """Everything beside a photograph that its maps follow from, as JSON can hold it."""
+    use = _use("segment", request.method, segments())
+    params = load_params()
+    tier_of(params, request.tier)
+    files = getattr(use, "weights", None)
+    paths = files(request, params) if files else []
+    hashes = [sha256(path) if path.is_file() else "missing" for path in paths]   # the method names it
+    blocks = asdict(params)
+    return {
+        "method": request.method,
+        "network": request.network,
+        "threshold": request.threshold,
+        "weights": hashes,
+        "tier": blocks.pop("tier")[request.tier],
+        "params": {name: block for name, block in blocks.items() if name != "tiers"},
+    }
 
 
 def segmenter(request: Request) -> Segmenter:

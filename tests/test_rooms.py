@@ -17,7 +17,7 @@ FLOORS = {
     "proposals": 4, "training": 4,
     "papers": 5,
     "params": 6,
-    "methods": 7, "pipeline": 8, "bench": 8,
+    "methods": 7, "pipeline": 8, "bench": 8, "segment": 8,
     "commands": 9, "comparison": 9, "crf_exactness": 9, "gpu_check": 9,
     "faults": 10,
     "__main__": 11,

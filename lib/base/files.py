@@ -63,7 +63,8 @@ def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
     with whole_file(path) as part:
         text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-        part.write_text(text + "\n", encoding="utf-8")
+        # A file's name may hold bytes that are no letters: JSON reads their codes back.
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:

@@ -4,7 +4,10 @@ import math
 import sys
 from pathlib import Path
 
-SAID: tuple[str, ...] = ("not enough memory", "DefaultCPUAllocator", "out of memory")   # by torch's errors
+# By errors of torch, of the loader of libraries, and of threads.
+SAID: tuple[str, ...] = ("not enough memory", "DefaultCPUAllocator", "out of memory", "bad_alloc",
+                         "failed to map segment", "annot allocate memory", "can't start new thread")
+RAN_OUT = "Memory ran out; take smaller images, or end what else runs here."
 MEGABYTE = 2 ** 20
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
@@ -14,7 +17,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out, a GPU's or the machine's."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
+    may_mean_it = isinstance(error, (RuntimeError, ImportError, OSError))
+    return may_mean_it and any(words in str(error) for words in SAID)
 
 
 def release() -> None:

@@ -1,9 +1,10 @@
 """The one exception that users see, a sentence that names thing, rule and way out, and how commands end."""
 import difflib
+import io
 import sys
 from collections.abc import Callable, Iterable
 
-from lib.base.memory import is_out_of_memory
+from lib.base.memory import RAN_OUT, is_out_of_memory
 
 
 class Problem(Exception):
@@ -28,20 +29,31 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     The status is what the command returns (0 for None), 1 after a `Problem`, an error of a file or want of
     memory, and 130 after an interruption, for which the sentence is `interrupted`.
     """
+    _show_every_name()
     try:
         return command() or 0
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
     except OSError as error:   # a full disk, a folder that is read-only, a file where a folder should be
+        if is_out_of_memory(error):
+            print(RAN_OUT, file=sys.stderr)
+            return 1
         what = error.filename or "Files"
         print(f"{what}: {error.strerror or error}; free it, or name another place.", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
-        print("Memory ran out; take smaller images, or end what else runs here.", file=sys.stderr)
+        print(RAN_OUT, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+def _show_every_name() -> None:
+    """Show what the terminal has no letters for, such as a file's name of another encoding, by its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 from lib.base.environment import environment
+from lib.base.memory import RAN_OUT, is_out_of_memory
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.spent import leave_account
@@ -171,6 +172,8 @@ def _outcome(function: Callable, item: Any) -> Any:
 def _failed(error: Exception) -> Failed:
     if isinstance(error, Problem):
         return Failed(str(error))
+    if is_out_of_memory(error):
+        return Failed(RAN_OUT)
     return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
 
 

@@ -31,13 +31,11 @@ def segmenter(request: Request, params: Any) -> Segmenter:
     """Photographs -> class, box and map, by the tier's CSoA of the first seed or by the one in `weights`."""
     from lib.base.parallel import device
     from lib.papers.csoa.locate import segment
-    from lib.papers.csoa.runs import POSITION, Job
     from lib.papers.csoa.two_classifiers import load_two_classifiers, read_two_classifiers
 
-    trained = _trained(request, params)
-    weights = request.weights or trained.weights(Job("csoa", POSITION, trained.run.seeds[0]))
-    side = read_two_classifiers(weights)["side"]
-    net = load_two_classifiers(weights).to(device())
+    file, = weights(request, params)
+    side = read_two_classifiers(file)["side"]
+    net = load_two_classifiers(file).to(device())
     theta = request.threshold or threshold(params)
 
     def find(photos: Sequence[Image.Image]) -> list[Found]:
@@ -45,6 +43,14 @@ def segmenter(request: Request, params: Any) -> Segmenter:
         return [_found(one, photo, theta, net.classes) for one, photo in zip(segmented, photos, strict=True)]
 
     return find
+
+
+def weights(request: Request, params: Any) -> list[Path]:
+    """The file of the network: the tier's CSoA of the first seed, or the one that is given."""
+    from lib.papers.csoa.runs import POSITION, Job
+
+    trained = _trained(request, params)
+    return [request.weights or trained.weights(Job("csoa", POSITION, trained.run.seeds[0]))]
 
 
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:

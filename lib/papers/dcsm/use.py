@@ -25,6 +25,12 @@ def segmenter(request: Request, params: Any) -> Segmenter:
     return lambda photos: [_segmented(fcn, photo, params.dcsm, side) for photo in photos]
 
 
+def weights(request: Request, params: Any) -> list[Path]:
+    """The file of the network: the one that the tier's training stage left, or the one that is given."""
+    name = request.network or next(iter(params.tier[request.tier].dcsm_train.networks))
+    return [request.weights or BUILD / request.tier / "dcsm_train" / name / "weights.safetensors"]
+
+
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
     """The rows of table 6, by way of raw maps in a temporary folder, as the notebooks go."""
     from lib.papers.dcsm import maps, rows, tables
@@ -48,9 +54,8 @@ def open_fcn(request: Request, params: Any) -> "Fcn":
     """The network that the tier's training stage left, or the one in `weights`."""
     from lib.papers.dcsm.method import load_folded
 
-    name = request.network or next(iter(params.tier[request.tier].dcsm_train.networks))
-    weights = request.weights or BUILD / request.tier / "dcsm_train" / name / "weights.safetensors"
-    return load_folded(weights, request.network)
+    file, = weights(request, params)
+    return load_folded(file, request.network)
 
 
 def _segmented(fcn: "Fcn", photo: Image.Image, settings: "DcsmSettings", side: int) -> Found:

@@ -50,6 +50,18 @@ def segmenter(request: Request, params: Any) -> Segmenter:
     return lambda photos: [find(photo) for photo in photos]
 
 
+def weights(request: Request, params: Any) -> list[Path]:
+    """The files of the filling module, the tier's or the one that is given, and of its classifier."""
+    from lib.papers.iam.settings import MAIN, FillingJob
+
+    network = _network(request, params)
+    folder = BUILD / request.tier / "iam_train" / network
+    first = FillingJob(MAIN, params.tier[request.tier].iam_train.networks[network].seeds[0])
+    filling = request.weights or folder / first.name / "weights.safetensors"
+    beside = filling.parent.parent / "weights.safetensors"   # as the training stage leaves both
+    return [filling, beside if beside.is_file() else folder / "weights.safetensors"]
+
+
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
     """Table 1's rows of PRM and IAM; proposals are found first, in a temporary folder. Every peak counts."""
     from lib.papers.iam.rows import table_rows
@@ -58,6 +70,8 @@ def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequen
     from lib.papers.iam.trained import open_trained, same_classes
     from lib.proposals.store import compute
 
+    if request.weights is not None:
+        raise Problem("--weights: IAM is evaluated with all networks that the tier trained; leave it out.")
     network = _network(request, params)
     run = params.tier[request.tier].iam_train
     settings = settings_of(params.iam_filling, params.iam)
@@ -101,17 +115,12 @@ def _loaded(request: Request, params: Any) -> _Loaded:
     from lib.base.parallel import device
     from lib.nets.fcn import load_fcn
     from lib.papers.iam.filling import load_filling, read_filling
-    from lib.papers.iam.settings import MAIN, FillingJob
 
     network = _network(request, params)
-    folder = BUILD / request.tier / "iam_train" / network
-    first = FillingJob(MAIN, params.tier[request.tier].iam_train.networks[network].seeds[0])
-    weights = request.weights or folder / first.name / "weights.safetensors"
-    header = read_filling(weights)
-    beside = weights.parent.parent / "weights.safetensors"   # as the training stage leaves both
-    classifier = beside if beside.is_file() else folder / "weights.safetensors"
-    fcn = load_fcn(classifier, network).to(device())
-    filling = load_filling(weights, network).to(device())
+    filling_file, classifier_file = weights(request, params)
+    header = read_filling(filling_file)
+    fcn = load_fcn(classifier_file, network).to(device())
+    filling = load_filling(filling_file, network).to(device())
     return _Loaded(fcn, filling, header["side"], header["map_side"])
 
 

@@ -1,5 +1,6 @@
 """rCAM on one's own photographs and data sets: `segment` and `evaluate` of the command line."""
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.base.batch import batch_size
@@ -21,6 +22,11 @@ def segmenter(request: Request, params: Any) -> Segmenter:
     """Photographs -> heat maps, by rCAM, one of its steps, or rCAM in boxes."""
     heats_of = _heats_of(request, _network(request, params), params)
     return lambda photos: [Found(heat) for heat in heats_of(photos)]
+
+
+def weights(request: Request, params: Any) -> list[Path]:
+    """The file of weights that is given, if there is one; a network's published weights do not change."""
+    return [request.weights] if request.weights else []
 
 
 def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequence[Sample]") -> Evaluated:
@@ -53,4 +59,5 @@ def _network(request: Request, params: Any) -> "Network":
     """The network that is asked for, or else the first of the tier's."""
     from lib.papers.rcam.tables import open_network
 
-    return open_network(request.network or params.tier[request.tier].rcam.networks[0], params.rcam)
+    name = request.network or params.tier[request.tier].rcam.networks[0]
+    return open_network(name, params.rcam, request.weights)
