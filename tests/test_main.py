@@ -216,6 +216,20 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
     assert all(found["results"][row] == rows[row] for row in found["results"])
 
 
+def test_scores_that_nothing_decides_are_one_sentence(dataset: Path, tmp_path: Path,
+                                                      monkeypatch: pytest.MonkeyPatch,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    from lib.papers.found import Evaluated
+    from lib.papers.rcam import use
+
+    rows = {"rcam": {"miou": {"mean": float("nan"), "low": 0.0, "high": 1.0}}}
+    monkeypatch.setattr(use, "evaluate", lambda *_: Evaluated("toy", 3, rows))
+    scores = tmp_path / "scores.json"
+    assert main(["evaluate", "rcam", "--data", str(dataset), "--json", str(scores)]) == 1
+    said = capsys.readouterr()
+    assert "miou of rcam cannot be computed" in said.err and "nan" not in said.out and not scores.exists()
+
+
 @pytest.mark.parametrize("words, says", [
     ("segment dcsm photo.png --out o --tier smoek",
      '--tier: there is no tier "smoek"; did you mean "smoke"?'),
@@ -279,14 +293,21 @@ def test_collages_are_composed_as_asked_for(words: str, single: bool, dataset: P
     ("evaluate dcms --data x", "there is no method"),
     ("evaluate rcam --data x --tier colage", 'did you mean "collage"'),
     ("evaluate rcam --data x", "not a dataset folder"),
+    ("segment rcam {photo} --out o --weights /nonexistent",
+     'efficientnet_lite0 has no option "weights"'),
+    ("segment rcam {photo} --out o --network torchvision_resnet50 --weights /nonexistent",
+     "/nonexistent: there is no such weight file"),
+    ("segment rcam {photo} --out o --tier colage", 'did you mean "collage"'),
+    ("evaluate iam --data {data} --weights /nonexistent", "--weights: IAM is evaluated with all networks"),
     ("data mirror vocc x --source y", 'did you mean "voc"'),
     ("data check x", "not a dataset folder"),
 ])
 def test_one_sentence_and_exit_status_1(
-        words: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        words: str, says: str, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(words.split()) == 1
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.png")
+    assert main(words.format(photo="photo.png", data=dataset).split()) == 1
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and says in lines[0]
 
@@ -300,6 +321,16 @@ def test_a_flipped_byte_is_named_and_nothing_computed(dataset: Path,
     assert main(["evaluate", "rcam", "--data", str(dataset)]) == 1
     error = capsys.readouterr().err
     assert "images/1.png" in error and "damaged" in error
+
+
+@pytest.mark.mirror
+def test_a_network_with_random_layers_makes_no_maps(tmp_path: Path,
+                                                    capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    words = ["segment", "rcam", str(tmp_path / "a.png"), "--out", str(tmp_path / "o")]
+    assert main([*words, "--network", "googlenet_gap"]) == 1
+    assert "its layers CAM_conv and CAM_fc have no published weights" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 def test_an_empty_folder_and_two_photographs_of_one_name(tmp_path: Path,
