@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from lib.base.disk import make_folder, naming_a_full_disk, sync, sync_all
+from lib.base.parts import part_beside, remove, sweep
 from lib.base.problem import Problem
 
 FINGERPRINT = "fingerprint.json"   # beside results: the digest of what they follow from
@@ -27,28 +28,88 @@ def sha256(path: Path) -> str:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path of the same ending beside `path`; unless the block raises, it becomes `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    make_folder(path.parent)
+    sweep(path.parent)
+    part = part_beside(path)
     try:
-        yield part
+        with naming_a_full_disk(path):
+            yield part
+            sync(part)   # or a machine that stops could leave the name with nothing behind it
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path` that takes its place unless the block raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".part-{path.name}-", dir=path.parent))
+def part_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, for what is not whole yet; afterwards it is gone."""
+    make_folder(path.parent)
+    sweep(path.parent)
+    part = part_beside(path)
+    part.mkdir()
     try:
-        yield part
-        part.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(part, path)
+        with naming_a_full_disk(path):
+            yield part
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove(part)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, check: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `path` unless the block raises.
+
+    Nothing is replaced that is not ours: `check` raises a `Problem` where what lies there must stay. It is
+    asked before the work, and again after it. An empty folder is always replaced.
+    """
+    path = Path(os.path.abspath(path))
+    _check_place(path, check)
+    with part_folder(path) as part:
+        new, old = part / "new", part / "old"
+        new.mkdir()
+        yield new
+        sync_all(new)
+        _check_place(path, check)
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            if old.exists():
+                os.replace(old, path)
+            raise
+
+
+def _check_place(path: Path, check: Callable[[Path], None]) -> None:
+    if path.is_symlink():
+        raise Problem(f"{path}: is a link, which is not replaced; name the folder itself.")
+    if path == Path.cwd() or path in Path.cwd().parents:
+        raise Problem(f"{path}: is the folder that this runs in, or lies above it; "
+                      "name a folder of its own for the result.")
+    if path.exists() and not path.is_dir():
+        raise Problem(f"{path}: is a file where a folder should be; name another place.")
+    if path.is_dir() and any(path.iterdir()):
+        check(path)
+
+
+def move_file(source: Path, target: Path) -> None:
+    """Give a file another place, on another disk too; it is whole there or not there."""
+    with whole_file(target) as part:
+        shutil.move(source, part)
+
+
+def move_folder(source: Path, target: Path, check: Callable[[Path], None]) -> None:
+    """Give a folder another place, on another disk too, like `whole_folder`."""
+    with whole_folder(target, check) as part:
+        for path in sorted(source.iterdir()):
+            shutil.move(path, part / path.name)
+
+
+def check_apart(source: Path, target: Path) -> None:
+    """Refuse a target that is what it is made from, lies in it or holds it."""
+    there, here = Path(source).resolve(), Path(target).resolve()
+    if there == here or there in here.parents or here in there.parents:
+        raise Problem(f"{target}: lies in its own source {source}, or holds it; "
+                      "name a folder apart from the source.")
 
 
 def digest(facts: Any) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 from lib.base.memory import RAN_OUT, is_out_of_memory
 
+LONGEST_WORD = 100   # characters of another's word that a sentence quotes
+
 
 class Problem(Exception):
     """Something the user can put right, in one sentence; command lines print it without a traceback."""
@@ -21,6 +23,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f'; did you mean "{close[0]}"?'
     return f" (known: {', '.join(spellings) or 'none'})"
+
+
+def quoted(word: object) -> str:
+    """A word in quotation marks as a sentence shows it: in one line, without unseen characters, not long."""
+    text = repr(str(word))[1:-1]
+    if len(text) > LONGEST_WORD:
+        text = f"{text[:LONGEST_WORD]}..."
+    return f'"{text}"'
 
 
 def exit_status(command: Callable[[], int | None], interrupted: str) -> int:

@@ -1,21 +1,25 @@
 """The dataset folder: the one form in which every other room meets data (contract in README, "Data")."""
-import csv
-import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lib.base.files import sha256
-from lib.base.problem import Problem, nearest
-from lib.base.progress import progress
+from lib.base.names import Inside, is_inside, is_plain
+from lib.base.problem import Problem, nearest, quoted
 from lib.data.images import image_size, read_labels, read_rgb
+from lib.data.manifest import check_files, read_manifest
+from lib.data.rows import Row, read_rows
 
 VOID = 255   # "no truth here" in class masks
+MASKS: tuple[str, ...] = ("class_masks", "instance_masks", "saliency")
+SAMPLE_COLUMNS: tuple[str, ...] = ("id", "image", "split", "labels")
+BOX_COLUMNS: tuple[str, ...] = ("id", "class", "xmin", "ymin", "xmax", "ymax")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,10 @@ class Dataset:
 
     def __init__(self, folder: Path, check: bool = True) -> None:
         self.folder = Path(folder)
-        self.manifest = self._read_manifest()
+        self.manifest = read_manifest(self.folder)
         if check:
             self.check()
-        self.samples = [self._sample(row) for row in self._rows("samples.csv")]
+        self.samples = self._read_samples()
         if not self.samples:
             raise Problem(f"{self.folder}: samples.csv lists no image; build the dataset again.")
 
@@ -90,14 +94,11 @@ class Dataset:
         return sha256(self.folder / "manifest.json")
 
     def check(self) -> None:
-        """Compare every file with the manifest; the first damaged, truncated or missing one is named."""
-        for name, entry in progress(self.manifest["files"].items(), f"checking {self.name}"):
-            path = self.folder / name
-            if not path.is_file():
-                raise Problem(f"{path}: listed in the manifest but missing; build the dataset again.")
-            if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
-                raise Problem(f"{path}: damaged, its content differs from the manifest; "
-                              "build the dataset again.")
+        """Compare every file with the manifest, and refuse truth that it does not list."""
+        check_files(self.folder, self.manifest)
+        for kind in MASKS:
+            for path in sorted((self.folder / kind).glob("*.png")):
+                self._require_listed(f"{kind}/{path.name}")
 
     def split(self, name: str) -> list[Sample]:
         """The samples of a split, in file order."""
@@ -114,57 +115,67 @@ class Dataset:
         path = self.folder / "boxes.csv"
         if not path.exists():
             return by_id
-        for line, row in enumerate(self._rows("boxes.csv"), start=2):
-            try:
-                corners = [int(row[side]) for side in ("xmin", "ymin", "xmax", "ymax")]
-                by_id.setdefault(row["id"], []).append(Box(row["class"], *corners))
-            except (KeyError, TypeError, ValueError):
-                raise Problem(f"{path}: line {line} is not id, class and "
-                              "four whole numbers xmin, ymin, xmax, ymax.") from None
+        self._require_listed("boxes.csv")
+        images = {sample.id: sample.image for sample in self.samples}
+        sizes: dict[str, tuple[int, int]] = {}
+        for line, row in read_rows(path, BOX_COLUMNS):
+            id = row["id"]
+            if id not in images:
+                raise Problem(f"{path}: line {line} is of an image {quoted(id)}, which samples.csv does not "
+                              "list; take it out.")
+            if id not in sizes:
+                sizes[id] = image_size(self.folder / images[id])
+            by_id[id].append(self._box(f"{path}: line {line}", row, sizes[id]))
         return by_id
 
-    def _read_manifest(self) -> dict:
-        path = self.folder / "manifest.json"
-        if not path.is_file():
-            raise Problem(f"{self.folder}: not a dataset folder (no manifest.json); "
-                          'build it with "python -m lib data" or "dvc repro".')
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-            _require_keys(manifest, "name", "classes")
-            for entry in manifest["files"].values():
-                _require_keys(entry, "sha256", "bytes")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Problem(f"{path}: damaged ({error!r}); build the dataset again.") from None
-        return manifest
+    def _box(self, where: str, row: Row, size: tuple[int, int]) -> Box:
+        corners = [row[side] for side in ("xmin", "ymin", "xmax", "ymax")]
+        if not all(WHOLE_NUMBER.fullmatch(corner) for corner in corners):
+            raise Problem(f"{where} is not id, class and four whole numbers xmin, ymin, xmax, ymax.")
+        box = Box(row["class"], *map(int, corners))
+        if box.name not in self.classes:
+            raise Problem(f'{where}: there is no class {quoted(box.name)}{nearest(box.name, self.classes)}')
+        if box.xmin >= box.xmax or box.ymin >= box.ymax:
+            raise Problem(f"{where}: the box is empty or reversed; xmax and ymax are the pixels behind it.")
+        if min(box.xmin, box.ymin) < 0 or box.xmax > size[0] or box.ymax > size[1]:
+            raise Problem(f"{where}: the box leaves its image of {size[0]}x{size[1]} pixels; "
+                          "mend or remove it.")
+        return box
 
-    def _rows(self, name: str) -> list[dict[str, str]]:
-        path = self.folder / name
-        if not path.is_file():
-            raise Problem(f"{path}: missing; every dataset folder needs it.")
-        try:
-            with open(path, newline="", encoding="utf-8") as stream:
-                return list(csv.DictReader(stream))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise Problem(f"{path}: cannot be read as CSV in UTF-8 ({error}); save it so.") from None
+    def _read_samples(self) -> list[Sample]:
+        path = self.folder / "samples.csv"
+        inside = Inside(self.folder)
+        samples = []
+        lines: dict[str, int] = {}
+        for line, row in read_rows(path, SAMPLE_COLUMNS):
+            sample = self._sample(f"{path}: line {line}", row, inside)
+            if sample.id in lines:
+                raise Problem(f'{path}: line {line}: the id "{sample.id}" is that of line {lines[sample.id]} '
+                              "too; give every image an id of its own.")
+            lines[sample.id] = line
+            samples.append(sample)
+        self._require_listed("samples.csv")
+        return samples
 
-    def _sample(self, row: dict[str, str]) -> Sample:
-        listing = self.folder / "samples.csv"
-        extra = dict(row)
-        try:
-            id, image, split, labels = (extra.pop(column) for column in ("id", "image", "split", "labels"))
-        except KeyError as error:
-            raise Problem(f"{listing}: lacks the column {error}.") from None
-        if None in (id, image, split, labels) or None in extra:
-            raise Problem(f'{listing}: the row of image "{id}" has too few or too many columns.')
-        if not (self.folder / image).resolve().is_relative_to(self.folder.resolve()):
-            raise Problem(f'{listing}: image "{image}" lies outside the dataset folder.')
-        return Sample(id, self.folder, image, split, tuple(labels.split()), extra)
+    def _sample(self, where: str, row: Row, inside: Inside) -> Sample:
+        id, image, split, words = (row.pop(column) for column in SAMPLE_COLUMNS)
+        if not is_plain(id):
+            raise Problem(f"{where}: the id {quoted(id)} is no plain name; files are named by it, so it must "
+                          "be without folders and unseen characters, and not begin with a full stop.")
+        if not is_inside(image) or inside.leads_out(image):
+            raise Problem(f"{where}: image {quoted(image)} lies outside the dataset folder.")
+        self._require_listed(image)
+        if not is_plain(split):
+            raise Problem(f"{where}: the split {quoted(split)} is no plain word, such as test.")
+        labels = tuple(words.split())
+        for label in labels:
+            if label not in self.classes:
+                raise Problem(f'{where}: there is no class {quoted(label)}{nearest(label, self.classes)}')
+        return Sample(id, self.folder, image, split, labels, row)
 
-
-def _require_keys(entry: dict[str, Any], *keys: str) -> None:
-    for key in keys:
-        if key not in entry:
-            raise KeyError(key)
+    def _require_listed(self, name: str) -> None:
+        if name not in self.manifest["files"]:
+            raise Problem(f"{self.folder / name}: the manifest does not list it; build the dataset again.")
 
 
 def subset(samples: Sequence[Sample], images: int | None) -> list[Sample]:

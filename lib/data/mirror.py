@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.base.files import sha256
+from lib.base.files import check_apart, sha256
 from lib.base.paths import mirror_folder
 from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
@@ -38,6 +38,7 @@ def import_mirror(name: str, folder: Path, mirror: Path | None = None) -> None:
     if name not in MIRROR:
         raise Problem(f'There is no data set "{name}" in the mirror{nearest(name, MIRROR)}')
     source = mirror_folder(mirror)
+    check_apart(source, folder)
     _check(source, MIRROR[name].folders)
     MIRROR[name].convert(source, folder)
 

@@ -11,6 +11,7 @@ from PIL import Image
 from lib.base.files import sha256, whole_folder, write_json
 from lib.base.problem import Problem
 from lib.data.dataset import Box
+from lib.data.manifest import read_manifest
 
 
 def _voc_palette() -> list[int]:
@@ -73,7 +74,7 @@ def writing(folder: Path, name: str, version: str, source: str, licence: str,
     if spaced:
         raise Problem(f'class name "{spaced[0]}" holds a space; '
                       "class names in samples.csv are separated by spaces.")
-    with whole_folder(Path(folder)) as part:
+    with whole_folder(Path(folder), check_is_ours) as part:
         writer = DatasetWriter(part)
         yield writer
         if not writer.samples:
@@ -84,6 +85,20 @@ def writing(folder: Path, name: str, version: str, source: str, licence: str,
         manifest = {"name": name, "version": version, "source": source, "licence": licence,
                     "classes": list(classes), "files": _listing(part)}
         write_json(part / "manifest.json", manifest)
+
+
+def check_is_ours(folder: Path) -> None:
+    """Refuse to replace a folder with anything in it that no dataset's manifest lists."""
+    try:
+        listed = {"manifest.json", *read_manifest(folder)["files"]}
+    except Problem:
+        raise Problem(f"{folder}: is there and is no dataset folder, so it is not replaced; "
+                      "name another folder, or move what is in it away.") from None
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_dir() and name not in listed:
+            raise Problem(f"{path}: is in a dataset folder that is to be replaced, and its manifest does not "
+                          "list it; move it away first.")
 
 
 def _listing(folder: Path) -> dict[str, dict[str, Any]]:

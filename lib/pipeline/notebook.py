@@ -1,17 +1,14 @@
 """Running a notebook as a stage: checked parameters, a fresh kernel, and results only when all is well."""
-import contextlib
-import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from lib.base.disk import make_folder
 from lib.base.environment import environment
-from lib.base.files import whole_file
+from lib.base.files import move_file, move_folder, part_folder, whole_file
 from lib.base.paths import BUILD, REPORTS, ROOT
 from lib.base.problem import Problem, nearest
 from lib.report.record import OUTPUT
@@ -57,7 +54,7 @@ def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: P
     name = source.stem
     failed = build / "failed" / source.name
     check_parameters(source, parameters)
-    with _staging(build, f".part-{tier}-{name}-") as staging:
+    with part_folder(build / f"{tier}-{name}") as staging:
         plain = staging / "source" / source.name
         strip(source, plain)
         executed = _execute(plain, staging / source.name, parameters, failed)
@@ -66,19 +63,15 @@ def run_notebook(source: Path, tier: str, parameters: dict[str, Any], reports: P
             _keep(executed, failed)
             raise Problem(f"{source.name}: ended without writing its metrics file, so nothing is published; "
                           f"its last cell must call record.close() (as it ran: {failed}).")
-        _publish(staging / "figures" / name, reports / tier / "figures" / name)
-        _publish(executed, build / tier / "notebooks" / source.name)
-        _publish(metrics, reports / tier / "metrics" / f"{name}.json")
+        figures = staging / "figures" / name
+        make_folder(figures)   # some notebooks draw none
+        move_folder(figures, reports / tier / "figures" / name, _own_figures)
+        move_file(executed, build / tier / "notebooks" / source.name)
+        move_file(metrics, reports / tier / "metrics" / f"{name}.json")
 
 
-@contextlib.contextmanager
-def _staging(build: Path, prefix: str) -> Iterator[Path]:
-    """A folder for what is not published yet; what a killed run left there goes first."""
-    build.mkdir(parents=True, exist_ok=True)
-    for left in build.glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=build) as folder:
-        yield Path(folder)
+def _own_figures(_: Path) -> None:
+    """Accept that figures are replaced: the project alone writes to that place of its reports."""
 
 
 def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
@@ -122,7 +115,7 @@ def _cause(error: Exception) -> str:
 
 
 def _keep(notebook: Path, failed: Path) -> None:
-    failed.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(failed.parent)
     shutil.copyfile(notebook, failed)
 
 
@@ -138,11 +131,3 @@ def check_complete(path: Path) -> None:
                           "was finished.")
         if any(output.output_type == "error" for output in cell.outputs):
             raise Problem(f"{path.name}: code cell {number} ended in an error.")
-
-
-def _publish(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir() or not source.exists():
-        shutil.rmtree(target, ignore_errors=True)
-        source.mkdir(parents=True, exist_ok=True)
-    os.replace(source, target)

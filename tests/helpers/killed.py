@@ -1,10 +1,15 @@
-"""A process that is killed while it works."""
+"""A process that is killed while it works, and what it leaves."""
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from lib.base.parts import part_beside
 
 
 class Killed(BaseException):
@@ -27,3 +32,11 @@ def killed_in_a_file(save: str, after: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(np, save, dying)
         yield
+
+
+def part_of_a_killed_run(path: Path) -> Path:
+    """The name beside `path` under which a process wrote that lives no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    here = part_beside(path)
+    return here.with_name(here.name.replace(f"-{os.getpid()}-", f"-{process.pid}-", 1))

@@ -111,7 +111,7 @@ def interrupted(folder: Path, stage: str, stop: signal.Signals) -> str:
     name = stage.split("@")[0]
 
     def has_begun() -> bool:
-        return process.poll() is not None or any((folder / "build").glob(f".part-*{name}-*"))
+        return process.poll() is not None or any((folder / "build").glob(f".part-*-{name}"))
 
     try:
         until(has_begun, 300)

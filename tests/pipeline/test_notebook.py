@@ -6,6 +6,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from killed import part_of_a_killed_run
 
 from lib.base.problem import Problem
 from lib.pipeline import notebook as stage
@@ -59,8 +60,9 @@ def test_a_good_notebook_is_published(tmp_path: Path, published: dict[str, bytes
     monkeypatch.setenv("PYTHONWARNINGS", "default::ImportWarning")
     monkeypatch.delenv("PYTHONPATH", raising=False)
     monkeypatch.delenv(OUTPUT, raising=False)
-    (tmp_path / "build" / ".part-t-tiny-killed").mkdir()   # of a run that could not tidy up
-    (tmp_path / "build" / ".part-t-tiny-killed" / "half").write_text("half")
+    left = part_of_a_killed_run(tmp_path / "build" / "t-tiny")
+    left.mkdir()
+    (left / "half").write_text("half")
     check = ("import lib.base.paths, sys\nfrom pathlib import Path\n"
              "assert Path.cwd() == lib.base.paths.ROOT and value == 5")
     source = tiny(tmp_path / "source" / "tiny.ipynb", check, "# nothing to do", SAVE)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from lib.base.files import check_apart
 from lib.base.problem import Problem, nearest
 from lib.data.official import cub, ilsvrc, pascal_s, saliency, voc
 from lib.data.official.common import Layout
@@ -59,4 +60,7 @@ def import_official(name: str, source: Path, folder: Path, **options: object) ->
     `options` are the importer's own, see `options_of`; folders among them as paths.
     """
     find_official(name, source, **options)
+    for place in (source, *options.values()):
+        if isinstance(place, str | Path):
+            check_apart(Path(place), Path(folder))
     OFFICIAL[name].convert(Path(source), Path(folder), **options)
