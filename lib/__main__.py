@@ -1,4 +1,9 @@
 """The command line of the suite: maps of your photographs, scores on any data set, dataset folders."""
+from lib.base import early
+
+if __name__ == "__main__":
+    early.end_without_a_word()   # by Ctrl-C, while all else is imported
+
 import argparse
 import sys
 from pathlib import Path

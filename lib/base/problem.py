@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable, Iterable
 
+from lib.base.interrupts import heard
 from lib.base.memory import RAN_OUT, is_out_of_memory
 
 LONGEST_WORD = 100   # characters of another's word that a sentence quotes
@@ -41,7 +42,8 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     """
     _show_every_name()
     try:
-        return command() or 0
+        with heard():
+            return command() or 0
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -9,8 +9,6 @@ import os
 import pickle
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 from lib.base.environment import environment
 from lib.base.memory import RAN_OUT, is_out_of_memory
+from lib.base.orphans import end_with
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.base.spent import leave_account
@@ -263,7 +262,7 @@ def _begin(parent: int, variables: dict[str, str]) -> None:
     os.environ[JOBS] = "1"         # of work within this work
     os.environ["DECODERS"] = "0"   # as many processes as there should be are here already
     use_one_thread()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    end_with(parent)   # it would wait for work for ever
 
 
 def use_one_thread() -> None:
@@ -274,10 +273,3 @@ def use_one_thread() -> None:
     threadpool_limits(1)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
-
-
-def _end_with(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)

@@ -1,9 +1,14 @@
 """The stages' commands: `python -m lib.pipeline STAGE ...` (people use `make` and `python -m lib`)."""
+from lib.base import early
+
+if __name__ == "__main__":
+    early.end_without_a_word()   # by Ctrl-C, while all else is imported
+
 import argparse
 import os
 import sys
 
-from lib.base import shards, work
+from lib.base import orphans, shards, work
 from lib.base.problem import exit_status
 from lib.params import STAGES
 
@@ -68,4 +73,5 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    orphans.end_with_dvc()
     sys.exit(main())

@@ -95,7 +95,8 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
             papermill.execute_notebook(
                 str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
                 progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
-                extra_arguments=["--IPKernelApp.log_level=40"])
+                # An interrupted kernel would grumble at errors (40) of its own.
+                extra_arguments=["--IPKernelApp.log_level=50"])
         check_complete(target)
     except Exception as error:
         if target.exists():

@@ -1,11 +1,14 @@
 """`make repro`: check the parameters, run what is not up to date, say what was reproduced."""
+import os
 import re
 import subprocess
 import sys
 
 import yaml
 
+from lib.base.environment import environment
 from lib.base.files import whole_file
+from lib.base.orphans import WORKS_FOR
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.base.work import jobs
@@ -27,7 +30,9 @@ def repro(tiers: list[str], mirror: str | None) -> int:
         set_parameter("tiers", f"[{', '.join(tiers)}]")
     params = load_params()
     check_sources(params, params.tiers)
-    return _run_all(params.tiers) or print_comparison(params.tiers)
+    with environment({WORKS_FOR: str(os.getpid())}):   # stages do not go on when this is killed
+        status = _run_all(params.tiers)
+    return status or print_comparison(params.tiers)
 
 
 def _run_all(tiers: list[str]) -> int:

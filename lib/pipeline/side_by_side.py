@@ -5,15 +5,19 @@ such mode (its issue 755); with `--wait-for-lock` two are safe beside each other
 """
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 
+from lib.base.interrupts import Terminated
+from lib.base.orphans import end_descendants
 from lib.base.paths import ROOT
 from lib.base.work import JOBS
 from lib.pipeline.lock import stages_of, upstream
@@ -67,25 +71,34 @@ def run(tiers: Sequence[str], jobs: int, root: Path = ROOT, say: Say = print) ->
     """Run every stage of the tiers that is not up to date, `AT_A_TIME` beside each other.
 
     A stage that fails keeps those from running that wait for it, and no others. What is running when Ctrl-C
-    comes has heard of it, too, and is waited for.
+    comes has heard of it, too, and is waited for; a request to terminate is passed on.
     """
     queue = _queue(tiers, root)
-    runs: dict[Future[Ended], str] = {}
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        while True:
-            ready = queue.ready()
-            for stage in ready[:AT_A_TIME - len(runs)]:
-                is_alone = len(ready) + len(runs) == 1
-                share = jobs if is_alone else max(1, jobs // AT_A_TIME)
-                queue.running.add(stage)
-                runs[pool.submit(_run_stage, stage, share, root, say)] = stage
-            if not runs:
-                return list(queue.ended.values())
-            for done in wait(runs, return_when=FIRST_COMPLETED).done:
-                stage = runs.pop(done)
-                queue.running.discard(stage)
-                queue.ended[stage] = done.result()
-                say(_summary(queue, queue.ended[stage]))
+        try:
+            return _run_queue(queue, pool, jobs, partial(_run_stage, root=root, say=say), say)
+        except Terminated:
+            end_descendants(signal.SIGTERM)
+            raise
+
+
+def _run_queue(queue: Queue, pool: ThreadPoolExecutor, jobs: int, run_stage: Callable[[str, int], Ended],
+               say: Say) -> list[Ended]:
+    runs: dict[Future[Ended], str] = {}
+    while True:
+        ready = queue.ready()
+        for stage in ready[:AT_A_TIME - len(runs)]:
+            is_alone = len(ready) + len(runs) == 1
+            share = jobs if is_alone else max(1, jobs // AT_A_TIME)
+            queue.running.add(stage)
+            runs[pool.submit(run_stage, stage, share)] = stage
+        if not runs:
+            return list(queue.ended.values())
+        for done in wait(runs, return_when=FIRST_COMPLETED).done:
+            stage = runs.pop(done)
+            queue.running.discard(stage)
+            queue.ended[stage] = done.result()
+            say(_summary(queue, queue.ended[stage]))
 
 
 def _queue(tiers: Sequence[str], root: Path) -> Queue:
