@@ -1,6 +1,9 @@
 """Running a notebook as a stage: checked parameters, a fresh kernel, and results only when all is well."""
+import contextlib
+import logging
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +94,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
     inherited = {
         OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
     try:
-        with environment(inherited):
+        with environment(inherited), _without_grumbling():
             papermill.execute_notebook(
                 str(source), str(target), parameters=parameters, kernel_name="python3", cwd=str(ROOT),
                 progress_bar=sys.stderr.isatty(), execution_timeout=TIMEOUT, log_output=False,
@@ -104,6 +107,21 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
         raise Problem(f"{source.name}: failed, nothing is published; {_cause(error)} "
                       f"(as far as it came: {failed}).") from None
     return target
+
+
+@contextlib.contextmanager
+def _without_grumbling() -> Iterator[None]:
+    """Keep papermill, its client and asyncio from logging what a sentence says when all has ended.
+
+    After an interruption they stay silent: what they leave undone complains when the program ends.
+    """
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    except Exception:
+        logging.disable(logging.NOTSET)
+        raise
+    logging.disable(logging.NOTSET)
 
 
 def _cause(error: Exception) -> str:

@@ -1,13 +1,18 @@
 """Notebooks as stages: stripped for comparison, executed in a fresh kernel, published only as a whole."""
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from killed import part_of_a_killed_run
+from small_project import until
 
+from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.pipeline import notebook as stage
 from lib.pipeline.notebook import check_complete, check_parameters, read, run_notebook, strip
@@ -202,6 +207,37 @@ def test_strip_shows_what_matters(tmp_path: Path, change: str) -> None:
     for name in ("plain", "other"):
         strip(tmp_path / f"{name}.ipynb", tmp_path / f"{name}.out")
     assert (tmp_path / "plain.out").read_bytes() != (tmp_path / "other.out").read_bytes()
+
+
+# Runs a notebook that waits, as a stage.
+WAITING = """
+import sys
+from pathlib import Path
+from lib.base.problem import exit_status
+from lib.pipeline.notebook import run_notebook
+folder = Path(sys.argv[1])
+run = lambda: run_notebook(folder / "tiny.ipynb", "t", {}, folder / "reports", folder / "build")
+sys.exit(exit_status(run, "Interrupted; it goes on from there."))
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_notebook_that_is_interrupted_is_one_sentence(tmp_path: Path, by: signal.Signals) -> None:
+    """To the whole group, as a terminal sends it; the kernel goes, and nothing is left of it."""
+    note = tmp_path / "pid"
+    wait = (f"import os, time\nopen({str(note) + '.part'!r}, 'w').write(str(os.getpid()))\n"
+            f"os.rename({str(note) + '.part'!r}, {str(note)!r})\ntime.sleep(120)")
+    tiny(tmp_path / "tiny.ipynb", wait)
+    stage = subprocess.Popen([sys.executable, "-c", WAITING, str(tmp_path)], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                             env={**os.environ, "PYTHONPATH": str(ROOT)},
+                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    until(note.exists, 120)
+    os.killpg(stage.pid, by)
+    said, _ = stage.communicate(timeout=60)
+    assert (stage.returncode, said) == (130, "Interrupted; it goes on from there.\n")
+    until(lambda: not Path(f"/proc/{note.read_text()}").exists(), 10)
+    assert list((tmp_path / "build").iterdir()) == []
 
 
 ERROR = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
