@@ -18,7 +18,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     The first is the closest known spelling; where none is close, the second lists all that is known.
     """
     spellings = [str(spelling) for spelling in known]
-    close = difflib.get_close_matches(str(word), spellings, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word)[:LONGEST_WORD], spellings, n=1, cutoff=0.5)
     if close:
         return f'; did you mean "{close[0]}"?'
     return f" (known: {', '.join(spellings) or 'none'})"
