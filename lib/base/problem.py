@@ -1,11 +1,25 @@
 """The one exception that users see, a sentence that names thing, rule and way out, and how commands end."""
 import difflib
+import errno
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
 from lib.base.memory import is_out_of_memory
 
 LONGEST_WORD = 100   # characters of another's word that a sentence quotes
+
+
+BROKEN_PIPE = 128 + signal.SIGPIPE   # the exit status that shells know it by
+_SPACE = "free some space, or name a place on another disk"
+REMEDIES: dict[int | None, str] = {
+    errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE,
+    errno.EACCES: "see to its permissions, or name another place",
+    errno.EPERM: "see to its permissions, or name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "take shorter names, or fewer folders in each other",
+}
 
 
 class Problem(Exception):
@@ -36,16 +50,23 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     """Run a command and return its exit status, with one sentence on standard error where something is wrong.
 
     The status is what the command returns (0 for None), 1 after a `Problem`, an error of a file or want of
-    memory, and 130 after an interruption, for which the sentence is `interrupted`.
+    memory, and 130 after an interruption, for which the sentence is `interrupted`. Where nobody reads on what
+    it prints, it ends in silence.
     """
     try:
-        return command() or 0
+        status = command() or 0
+        sys.stdout.flush()   # while it can still be said that this fails
+        return status
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 1
+    except BrokenPipeError:   # whoever reads what is printed, such as `head`, has read enough
+        _print_no_more()
+        return BROKEN_PIPE
     except OSError as error:   # a full disk, a folder that is read-only, a file where a folder should be
         what = error.filename or "Files"
-        print(f"{what}: {error.strerror or error}; free it, or name another place.", file=sys.stderr)
+        remedy = REMEDIES.get(error.errno, "mend that, or name another place")
+        print(f"{what}: {error.strerror or error}; {remedy}.", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
@@ -55,3 +76,8 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+def _print_no_more() -> None:
+    """Let go of what is still to be printed, or Python would complain about it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

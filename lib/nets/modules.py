@@ -44,5 +44,5 @@ def check_cam(where: str, networks: list[str]) -> None:
     """Refuse networks that have no class activation maps."""
     for network in networks:
         if network in WITHOUT_CAM:
-            raise Problem(f'{where}: "{network}" has no linear layer after a global average pooling, so '
-                          "it has no class activation maps; name a network that ends so, such as googlenet_bvlc.")
+            raise Problem(f'{where}: "{network}" has no linear layer after a global average pooling, so it '
+                          "has no class activation maps; name one that ends so, such as googlenet_bvlc.")
