@@ -43,7 +43,8 @@ test: lint
 	OMP_NUM_THREADS=1 $(PYTHON_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 lab: setup
-	$(PYTHON_VENV) -m jupyter lab notebooks/
+	JUPYTER_TOKEN=$$($(PYTHON_VENV) -c 'import secrets; print(secrets.token_hex(24))') \
+	  $(PYTHON_VENV) -m jupyter lab --ip=127.0.0.1 --allow-root notebooks/
 
 lock:
 	uv=$$(tools/setup.sh --uv) && "$$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -5,12 +5,14 @@ if __name__ == "__main__":
     early.end_without_a_word()   # by Ctrl-C, while all else is imported
 
 import argparse
+import os
+import re
 import sys
 from pathlib import Path
 
 from lib.base import shards
 from lib.base.batch import AUTO, Batch
-from lib.base.problem import exit_status
+from lib.base.problem import exit_status, quoted
 
 EXAMPLES = """examples:
   python -m lib segment rcam photo.jpg --out maps           heat map, mask and overlay of one photograph
@@ -32,6 +34,10 @@ BENCH = """Compares maps with those of other packages, times both in turns, and 
 README.md and bench.png; where those go to reports/bench, the front page is updated too."""
 FAULTS = "Tries damaged, wrong and missing input of every kind; each must end in a clear sentence or go well."
 IMAGES: tuple[tuple[str, int], ...] = (("train", 600), ("val", 96), ("test", 160))   # of a collage
+LARGEST = 2 ** 31   # of a seed, and of a number of images
+
+# Figures go to files, whatever way of showing them is set here, and whether or not it is installed.
+os.environ["MPLBACKEND"] = "agg"
 
 
 def main(words: list[str] | None = None) -> int:
@@ -67,8 +73,8 @@ def _add_segment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     help = "heat maps, masks and overlays of photographs"
     segment = commands.add_parser("segment", help=help, description=SEGMENT)
     segment.add_argument("method", help=", ".join(segments()))
-    segment.add_argument("input", type=Path, help="a photograph, or a folder of them")
-    segment.add_argument("--out", type=Path, required=True,
+    segment.add_argument("input", type=_path, help="a photograph, or a folder of them")
+    segment.add_argument("--out", type=_path, required=True,
                          help="folder for the results; what is there already is not computed again")
     segment.add_argument("--threshold", type=float,
                          help="a pixel is foreground from here on (default 0.5, or the method's own)")
@@ -82,10 +88,10 @@ def _add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     help = "score a method on a dataset folder, on the notebooks' code path"
     evaluate = commands.add_parser("evaluate", help=help, description=EVALUATE)
     evaluate.add_argument("method", help=", ".join(evaluates()))
-    evaluate.add_argument("--data", type=Path, required=True, help="a dataset folder")
+    evaluate.add_argument("--data", type=_path, required=True, help="a dataset folder")
     evaluate.add_argument("--split", default="test", help="which split (default test)")
     evaluate.add_argument("--images", type=_count, help="only so many, spread evenly (default all)")
-    evaluate.add_argument("--json", type=Path, help="write the scores there")
+    evaluate.add_argument("--json", type=_path, help="write the scores there")
     _add_shared(evaluate)
 
 
@@ -94,7 +100,7 @@ def _add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--network", help="a network of lib.nets (default the tier's first)")
     command.add_argument("--tier", default="collage",
                          help="whose networks, sizes and batches (default collage)")
-    command.add_argument("--weights", type=Path,
+    command.add_argument("--weights", type=_path,
                          help="a trained network's file (default what the tier's training stage left)")
     command.add_argument("--batch", type=_batch,
                          help="images at a time; auto: as many as fit into memory, while more are faster")
@@ -106,7 +112,7 @@ def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     data = commands.add_parser("data", help="build or check a dataset folder")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = actions.add_parser("check", help="compare every file with the manifest")
-    check.add_argument("folder", type=Path)
+    check.add_argument("folder", type=_path)
     _add_collage(actions)
     _add_importer(actions, "mirror", "the mirror's data sets", " (default $MIRROR)")
     _add_importer(actions, "official", "a data set as its authors distribute it", "")
@@ -115,10 +121,10 @@ def _add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 def _add_collage(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     help = "compose images with exact truth from Debian's cut-outs and wallpapers"
     collage = actions.add_parser("collage", help=help)
-    collage.add_argument("folder", type=Path)
+    collage.add_argument("folder", type=_path)
     for split, count in IMAGES:
-        collage.add_argument(f"--{split}", type=int, default=count, help=f"images (default {count})")
-    collage.add_argument("--seed", type=int, default=0)
+        collage.add_argument(f"--{split}", type=_whole, default=count, help=f"images (default {count})")
+    collage.add_argument("--seed", type=_whole, default=0)
     collage.add_argument("--single", action="store_true",
                          help="one object an image, its box 15 to 60 %% of it, classes balanced")
 
@@ -127,8 +133,8 @@ def _add_importer(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
                   default: str) -> None:
     importer = actions.add_parser(action, help=f"convert {what}")
     importer.add_argument("name")
-    importer.add_argument("folder", type=Path)
-    importer.add_argument("--source", type=Path, help=f"the folder it lies in{default}")
+    importer.add_argument("folder", type=_path)
+    importer.add_argument("--source", type=_path, help=f"the folder it lies in{default}")
 
 
 def _batch(text: str) -> Batch:
@@ -143,7 +149,7 @@ def _add_bench(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     bench.add_argument("--rows", nargs="+", metavar="NAME", help=f"only these: {', '.join(ROWS)}")
     bench.add_argument("--quick", action="store_true",
                        help="small images and few rounds, to see in seconds that all runs")
-    bench.add_argument("--out", type=Path,
+    bench.add_argument("--out", type=_path,
                        help="folder for the results (default reports/bench, with --quick build/bench)")
     bench.add_argument("--threads", type=_count, default=1, help="of every process (default 1)")
     bench.add_argument("--json", action="store_true", help="print the numbers instead of the tables")
@@ -155,16 +161,35 @@ def _add_faults(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     faults = commands.add_parser("faults", help="try what can be wrong", description=FAULTS)
     faults.add_argument("--groups", nargs="+", metavar="NAME",
                         help=f"only these: {', '.join(GROUPS)} (default all but {', '.join(SLOW)})")
-    faults.add_argument("--seed", type=int, default=0, help="which cases are drawn (default 0)")
+    faults.add_argument("--seed", type=_whole, default=0, help="which cases are drawn (default 0)")
     faults.add_argument("--quick", action="store_true", help="some cases of every group")
-    faults.add_argument("--out", type=Path, help="a page to write, such as reports/faults.md")
+    faults.add_argument("--out", type=_path, help="a page to write, such as reports/faults.md")
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    number = _number(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} must be at least 1")
     return number
+
+
+def _whole(text: str) -> int:
+    number = _number(text)
+    if not 0 <= number <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{number} must be between 0 and {LARGEST}")
+    return number
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[-+]?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no whole number")
+    return int(text)
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no name that a file can have")
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import yaml
-
 from lib.base.paths import ROOT
 from lib.base.problem import Problem, nearest
 from lib.base.runs import ProposalRun, TableRun, add_usual, filled_in
 from lib.base.strict import bounded, build
+from lib.base.yaml_file import read_yaml
 from lib.metrics.bootstrap import Chance
 from lib.papers import PAPERS
 
@@ -21,6 +20,7 @@ MIRRORED: tuple[str, ...] = ("voc", "pascal_s", "pets", "tiny_imagenet", "imagen
 TIER_DATA = {"smoke": COMPOSED, "collage": COMPOSED, "mirror": MIRRORED}   # paper: any official data set
 COMPOSED_OPTIONS: dict[str, type] = {"train": int, "val": int, "test": int}
 MOST_IMAGES = 100_000
+SPLITS: tuple[str, ...] = ("train", "val", "test")   # of every data set that stages make
 
 SETTINGS = {paper: import_module(f"lib.papers.{paper}.settings") for paper in PAPERS}
 USUAL = {name: places for own in SETTINGS.values() for name, places in own.USUAL.items()}
@@ -92,11 +92,7 @@ class Params(*(own.Params for own in reversed(SETTINGS.values())), Shared):
 
 def load_params(path: Path = ROOT / "params.yaml") -> Params:
     """Read and check everything; the first fault is a `Problem` with the key and the nearest spelling."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Problem(f"{path.name}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
-    params = build(Params, completed(raw), "")
+    params = build(Params, completed(read_yaml(path)), "")
     _check_tier_names(params)
     for own in SETTINGS.values():
         own.check(params)
@@ -151,6 +147,7 @@ def _check_tier_names(params: Params) -> None:
 def _check_tier(name: str, tier: Tier) -> None:
     """Data sets and networks are known, and every block runs on data sets of its tier."""
     _check_data(name, tier)
+    _check_proposals(name, tier)
     blocks = get_type_hints(Tier)
     for stage in (*STAGES[1:], *NOTEBOOKS):
         if stage not in blocks:   # a paper derives it from its other blocks
@@ -160,6 +157,11 @@ def _check_tier(name: str, tier: Tier) -> None:
             _check_networks(f"tier.{name}.{stage}", getattr(tier, stage))
     named = [tier.dataset, tier.single, tier.comparison.single]
     _check_in_tier(f"tier.{name}", named, tier)
+
+
+def _check_proposals(name: str, tier: Tier) -> None:
+    for dataset, splits in tier.proposals.images.items():
+        _check_known(f"tier.{name}.proposals.images.{dataset}", "split", splits, SPLITS)
 
 
 def _check_data(name: str, tier: Tier) -> None:

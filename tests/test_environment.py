@@ -161,7 +161,7 @@ def test_make_clean_keeps_data_and_reports() -> None:
 
 TOOLS: tuple[str, ...] = ("bash", "env", "dirname", "cat", "sha256sum", "rm", "awk", "flock")
 FAKE_UV = """#!/bin/bash
-[ "$1" = --version ] && exit 0
+[ "$1" = --version ] && { echo "uv ${UV_SAYS:-0.8.0} (fake)"; exit 0; }
 echo "$@" >> uv.log
 case "$*" in
   venv*)
@@ -312,3 +312,24 @@ def test_root_has_a_missing_compiler_installed(copy: Copy) -> None:
 
 def test_uv_prints_its_path_and_changes_nothing(copy: Copy) -> None:
     assert copy.run("--uv").stdout == f"{copy.bin}/uv\n" and not (copy.root / ".venv").exists()
+
+
+def test_the_own_uv_goes_before_that_on_path(copy: Copy) -> None:
+    own = copy.root / ".uv" / "bin"
+    own.mkdir(parents=True)
+    script(own / "uv", FAKE_UV)
+    assert copy.run("--uv").stdout == f"{own}/uv\n"
+
+
+@pytest.mark.parametrize("version", ["0.7.22", "nonsense", ""])
+def test_an_old_uv_on_path_is_not_taken(copy: Copy, version: str) -> None:
+    """Another is installed then, which needs the network: here, the module pip is not there."""
+    script(copy.bin / "uv", FAKE_UV.replace("${UV_SAYS:-0.8.0}", version))
+    script(copy.bin / "python3", '#!/bin/sh\ncase "$2" in *_base_executable*) echo "$0";; *) exit 1;; esac\n')
+    done = copy.run("--uv")
+    assert done.returncode == 1 and "pip could not install uv" in done.stderr
+
+
+def test_jupyter_listens_here_alone_and_asks_for_a_token() -> None:
+    shown = make("lab")
+    assert "--ip=127.0.0.1" in shown and "JUPYTER_TOKEN=$(" in shown and "--allow-root" in shown

@@ -1,5 +1,8 @@
 """The command line, as a person would call it."""
 import json
+import os
+import subprocess
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from lib.__main__ import main
+from lib.base.paths import ROOT
 from lib.data.writer import writing
 from lib.methods import segments
 
@@ -81,7 +85,8 @@ def test_segment_finds_the_batch_and_halves_it(tmp_path: Path, monkeypatch: pyte
     assert greys == [20 * i for i in range(9)]
 
 
-@pytest.mark.parametrize("given, says", [("0", "0 must be at least 1"), ("many", "invalid _batch value")])
+@pytest.mark.parametrize("given, says", [
+    ("0", "0 must be at least 1"), ("many", '"many" is no whole number')])
 def test_a_batch_is_a_number_or_auto(given: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["segment", "rcam", "photo.jpg", "--out", "o", "--batch", given])
@@ -214,20 +219,6 @@ def test_evaluate_dcsm_gives_the_scores_of_the_notebook(
     # Simonyan's maps are another method.
     assert list(found["results"]) == ["dcsm_no_crf", "dcsm_crf", "dcsm_paper_crf"]
     assert all(found["results"][row] == rows[row] for row in found["results"])
-
-
-def test_scores_that_nothing_decides_are_one_sentence(dataset: Path, tmp_path: Path,
-                                                      monkeypatch: pytest.MonkeyPatch,
-                                                      capsys: pytest.CaptureFixture[str]) -> None:
-    from lib.papers.found import Evaluated
-    from lib.papers.rcam import use
-
-    rows = {"rcam": {"miou": {"mean": float("nan"), "low": 0.0, "high": 1.0}}}
-    monkeypatch.setattr(use, "evaluate", lambda *_: Evaluated("toy", 3, rows))
-    scores = tmp_path / "scores.json"
-    assert main(["evaluate", "rcam", "--data", str(dataset), "--json", str(scores)]) == 1
-    said = capsys.readouterr()
-    assert "miou of rcam cannot be computed" in said.err and "nan" not in said.out and not scores.exists()
 
 
 @pytest.mark.parametrize("words, says", [
@@ -385,3 +376,37 @@ def test_a_number_of_jobs_starts_at_one(word: str, tmp_path: Path,
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     assert main(["segment", "cam1", str(tmp_path), "--out", str(tmp_path / "o"), "--jobs", word]) == 1
     assert "JOBS: must be a whole number of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words, says", [
+    (["data", "collage", "c", "--seed", "-1"], "argument --seed: -1 must be between 0 and"),
+    (["data", "collage", "c", "--train", "-5"], "argument --train: -5 must be between 0 and"),
+    (["data", "collage", "c", "--train", "x"], 'argument --train: "x" is no whole number'),
+    (["data", "collage", "c", "--seed", "9" * 5000], "is no whole number"),
+    (["data", "check", "a\0b"], 'argument folder: "a\\x00b" is no name that a file can have'),
+    (["segment", "rcam", "", "--out", "o"], 'argument input: "" is no name that a file can have'),
+])
+def test_words_that_cannot_be_meant_are_named(words: list[str], says: str,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert says in capsys.readouterr().err
+
+
+def test_nobody_reads_on_what_is_printed() -> None:
+    """As of `python -m lib ... | head -1`: it ends in silence."""
+    program = [sys.executable, "-m", "lib", "params"]
+    reading, writing_end = os.pipe()
+    os.close(reading)
+    done = subprocess.run(program, cwd=ROOT, stdout=writing_end, stderr=subprocess.PIPE, text=True)
+    os.close(writing_end)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("module", ["lib.__main__", "lib.pipeline.__main__"])
+def test_figures_go_to_files_whatever_shows_them_here(module: str) -> None:
+    program = f"import {module}; from matplotlib import pyplot; print(pyplot.get_backend().lower())"
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "agg\n", done.stderr

@@ -221,6 +221,75 @@ def test_valid_edits(tmp_path: Path, key: str, value: Any) -> None:
         ),
         ("tiers", ["smokee"], ['tiers: there is no tier "smokee"; did you mean "smoke"?']),
         ("tier.colage", PARSED["tier"]["smoke"], ['there is no tier "colage"; did you mean "collage"?']),
+        # what nothing could be made of
+        (
+            "tier.smoke.comparison.single",
+            "collage",
+            ["tier.smoke.comparison.single: nothing of CSoA is trained on collage"],
+        ),
+        ("csoa_trials.empty", {}, ["csoa_trials.empty: changes nothing"]),
+        ("iam_constants.crfs.empty", {}, ["iam_constants.crfs.empty: changes nothing"]),
+        ("tier.smoke.proposals.images.collage.val", -1, ["images.collage.val: -1 is out of range"]),
+        ("tier.smoke.proposals.images.collage.val", 0, ["images.collage.val: 0 is out of range"]),
+        (
+            "tier.smoke.proposals.images.collage.tests",
+            3,
+            ['tier.smoke.proposals.images.collage: there is no split "tests"; did you mean "test"?'],
+        ),
+        (
+            "tier.smoke.rcam.networks",
+            ["vgg16_conv"],
+            ['tier.smoke.rcam.networks: "vgg16_conv" has no linear layer'],
+        ),
+        (
+            "tier.smoke.rcam_scales.network",
+            "torchvision_vgg16",
+            ['tier.smoke.rcam_scales.network: "torchvision_vgg16" has no linear layer'],
+        ),
+        (
+            "tier.smoke.dcsm_train.networks.efficientnet_lite0",
+            {"side": 96, "batch": 4, "epochs": 0, "head_epochs": 0, "head_rate": 0.1, "rate": 0.1},
+            ["efficientnet_lite0: head_epochs and epochs are both 0"],
+        ),
+        (
+            "tier.smoke.iam_train.networks.efficientnet_lite0.classifier.head_epochs",
+            0,
+            ["efficientnet_lite0.classifier: head_epochs and epochs are both 0"],
+        ),
+        (
+            "tier.smoke.iam_train.networks.efficientnet_lite0.classifier.ratios",
+            [0.8, 1.2, 1.4, 1.6],
+            ["classifier.ratios: [0.8, 1.2, 1.4, 1.6] must be a pair"],
+        ),
+        (
+            "tier.smoke.iam_train.networks.efficientnet_lite0.classifier.ratios",
+            [1.2, 0.8],
+            ["classifier.ratios: [1.2, 0.8] must be a pair, the lowest and the highest ratio"],
+        ),
+        (
+            "tier.collage.iam_train.networks.efficientnet_lite0.classifier.frozen",
+            "block.2",
+            ['classifier.frozen: efficientnet_lite0 has no module "block.2"; did you mean "blocks.2"?'],
+        ),
+        (
+            "tier.mirror.dcsm_train.networks.vgg16_conv.frozen",
+            "32",
+            ['vgg16_conv.frozen: vgg16_conv has no module "32"'],
+        ),
+        (
+            "tier.smoke.iam_train.unseen",
+            ["fruits"],
+            ['tier.smoke.iam_train.unseen: collage has no class "fruits"; did you mean "fruit"?'],
+        ),
+        (
+            "tier.mirror.iam_train.unseen",
+            ["kat"],
+            ['tier.mirror.iam_train.unseen: voc has no class "kat"; did you mean "cat"?'],
+        ),
+        # names of files, and words that cannot be seen
+        ("csoa_trials", {"../x": {"gamma": 1.0}}, ['csoa_trials: "../x" is no plain name']),
+        ("mirror", "a\0b", ['mirror: "a\\x00b" holds characters that cannot be seen']),
+        ("mirror", "a\nb", ['mirror: "a\\nb" holds characters that cannot be seen']),
         # missing keys
         ("seed", DELETED, ["seed: the parameter is missing"]),
         ("tier", DELETED, ["tier: the parameter is missing"]),

@@ -7,6 +7,9 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
 PATH=${PATH//"$ROOT/.venv/bin:"/}   # the interpreter must not come from the .venv that is about to be replaced
 
+UV=0.13.9    # the uv that is installed where there is none
+UV_LEAST=8   # an installed uv serves from 0.8 on
+
 say() { printf 'setup: %s\n' "$1" >&2; }
 stop() { say "$1"; exit 1; }
 
@@ -23,11 +26,18 @@ find_python() {   # sets python to the first one that is new enough, seen throug
   stop "Python 3.11 or newer is needed and ${PYTHON:-python3} is not that; install it or name it, as in PYTHON=/path/to/python3.12."
 }
 
-find_uv() {   # sets uv
-  for uv in "$(command -v uv || true)" "$ROOT/.uv/bin/uv"; do
-    if [ -n "$uv" ] && "$uv" --version >/dev/null 2>&1; then return; fi
+find_uv() {   # sets uv: the one in .uv first, whose version is known, then any other that is new enough
+  for uv in "$ROOT/.uv/bin/uv" "$(command -v uv || true)"; do
+    if [ -n "$uv" ] && new_enough "$("$uv" --version 2>/dev/null || true)"; then return; fi
   done
   return 1
+}
+
+new_enough() {   # a uv that answers "uv 0.13.9 (...)"
+  local major minor
+  [[ $1 =~ ^uv\ ([0-9]+)\.([0-9]+)\. ]] || return 1
+  major=${BASH_REMATCH[1]} minor=${BASH_REMATCH[2]}
+  (( major > 0 || minor >= UV_LEAST ))
 }
 
 has() { "$python" -c "import $1" 2>/dev/null; }
@@ -59,9 +69,9 @@ get_uv() {
   say "installing uv in .uv"
   rm -rf .uv
   if has venv,ensurepip; then
-    "$python" -m venv .uv && .uv/bin/python -m pip install --quiet 'uv>=0.8'
+    "$python" -m venv .uv && .uv/bin/python -m pip install --quiet "uv==$UV"
   else
-    "$python" -m pip install --quiet --target .uv 'uv>=0.8'
+    "$python" -m pip install --quiet --target .uv "uv==$UV"
   fi || stop "pip could not install uv (its reason stands above); install uv yourself and have it on PATH, then repeat."
   find_uv || stop "the uv that pip installed does not run on this machine; install uv yourself and have it on PATH, then repeat."
 }

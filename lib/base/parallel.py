@@ -7,6 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from lib.base.environment import whole_number
+from lib.base.problem import Problem
+
+# What torchrun says to every process that it starts.
+STARTER: tuple[str, ...] = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
 
 def device() -> torch.device:
     """Device of this process: its GPU, or the CPU where there is none.
@@ -26,15 +32,27 @@ def processes() -> Iterator[None]:
     if "WORLD_SIZE" not in os.environ:
         yield
         return
+    _check_starter()
     backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(whole_number("LOCAL_RANK"))
         backend = "nccl"
     distributed.init_process_group(backend)
     try:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def _check_starter() -> None:
+    """Refuse an environment that says only a part of what torchrun says: processes would wait for ever."""
+    missing = [name for name in STARTER if not os.environ.get(name)]
+    if missing:
+        raise Problem(f"WORLD_SIZE: is set without {missing[0]}; "
+                      "start this with torchrun, or unset WORLD_SIZE.")
+    size, rank = whole_number("WORLD_SIZE"), whole_number("RANK")
+    if rank >= size:
+        raise Problem(f"RANK: {rank} must be less than WORLD_SIZE, {size}; start this with torchrun.")
 
 
 def share() -> tuple[int, int]:

@@ -1,6 +1,9 @@
 """The one exception that users see, a sentence that names thing, rule and way out, and how commands end."""
 import difflib
+import errno
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -8,6 +11,15 @@ from lib.base.interrupts import heard
 from lib.base.memory import RAN_OUT, is_out_of_memory
 
 LONGEST_WORD = 100   # characters of another's word that a sentence quotes
+BROKEN_PIPE = 128 + signal.SIGPIPE   # the exit status that shells know it by
+_SPACE = "free some space, or name a place on another disk"
+REMEDIES: dict[int | None, str] = {
+    errno.ENOSPC: _SPACE, errno.EDQUOT: _SPACE, errno.EFBIG: _SPACE,
+    errno.EACCES: "see to its permissions, or name another place",
+    errno.EPERM: "see to its permissions, or name another place",
+    errno.EROFS: "name a place that can be written to",
+    errno.ENAMETOOLONG: "take shorter names, or fewer folders in each other",
+}
 
 
 class Problem(Exception):
@@ -20,7 +32,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     The first is the closest known spelling; where none is close, the second lists all that is known.
     """
     spellings = [str(spelling) for spelling in known]
-    close = difflib.get_close_matches(str(word), spellings, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word)[:LONGEST_WORD], spellings, n=1, cutoff=0.5)
     if close:
         return f'; did you mean "{close[0]}"?'
     return f" (known: {', '.join(spellings) or 'none'})"
@@ -34,33 +46,50 @@ def quoted(word: object) -> str:
     return f'"{text}"'
 
 
+def say(sentence: object) -> None:
+    """One line on standard error, whatever a file's name in it holds: line breaks and codes are spelt out."""
+    print(one_line(str(sentence)), file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """A text whose line breaks, and all else that a terminal would obey, are spelt out."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     """Run a command and return its exit status, with one sentence on standard error where something is wrong.
 
     The status is what the command returns (0 for None), 1 after a `Problem`, an error of a file or want of
-    memory, and 130 after an interruption, for which the sentence is `interrupted`.
+    memory, and 130 after an interruption, for which the sentence is `interrupted`. Where nobody reads on what
+    it prints, it ends in silence.
     """
     _show_every_name()
     try:
         with heard():
-            return command() or 0
+            status = command() or 0
+            sys.stdout.flush()   # while it can still be said that this fails
+            return status
     except Problem as problem:
-        print(problem, file=sys.stderr)
+        say(problem)
         return 1
+    except BrokenPipeError:   # whoever reads what is printed, such as `head`, has read enough
+        _print_no_more()
+        return BROKEN_PIPE
     except OSError as error:   # a full disk, a folder that is read-only, a file where a folder should be
         if is_out_of_memory(error):
-            print(RAN_OUT, file=sys.stderr)
+            say(RAN_OUT)
             return 1
         what = error.filename or "Files"
-        print(f"{what}: {error.strerror or error}; free it, or name another place.", file=sys.stderr)
+        remedy = REMEDIES.get(error.errno, "mend that, or name another place")
+        say(f"{what}: {error.strerror or error}; {remedy}.")
         return 1
     except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
-        print(RAN_OUT, file=sys.stderr)
+        say(RAN_OUT)
         return 1
     except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+        say(interrupted)
         return 130
 
 
@@ -69,3 +98,8 @@ def _show_every_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _print_no_more() -> None:
+    """Let go of what is still to be printed, or Python would complain about it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

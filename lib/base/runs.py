@@ -47,7 +47,7 @@ class ConstantsRun(TableRun):
 @dataclass(frozen=True)
 class ProposalRun:
     """Data set -> split -> images with proposals, spread evenly over the split (null: all)."""
-    images: dict[str, dict[str, int | None]]
+    images: dict[str, dict[str, int | None]] = bounded(1, None)
 
     @property
     def datasets(self) -> list[str]:

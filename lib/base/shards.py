@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from lib.base.environment import whole_number
 from lib.base.files import FINGERPRINT, digest, read_fingerprint, resume_folder, write_json
 from lib.base.problem import Problem
 from lib.base.work import Failures, each
@@ -59,8 +60,8 @@ def shard(text: str | None) -> Shard:
 def _from_starter() -> Shard:
     for number, many, first in STARTERS:
         if number in os.environ and many in os.environ:
-            lowest = int(os.environ.get(first, 0)) if isinstance(first, str) else first
-            return shard(f"{int(os.environ[number]) - lowest + 1}/{os.environ[many]}")
+            lowest = whole_number(first, 0) if isinstance(first, str) else first
+            return shard(f"{whole_number(number) - lowest + 1}/{os.environ[many]}")
     names = ", ".join(f"{number} and {many}" for number, many, _ in STARTERS)
     raise Problem(f"--shard: nothing says which share is this process's ({names} are not set); write I/N.")
 

@@ -5,7 +5,8 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from lib.base.problem import Problem, nearest
+from lib.base.names import is_plain
+from lib.base.problem import Problem, nearest, quoted
 
 NUMBER_WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")   # 1e-3: YAML 1.1 takes it for a word
 TYPES_IN_WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
@@ -43,7 +44,7 @@ def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in fields:
-            raise Problem(f"{prefix}{key}: there is no such parameter{nearest(key, fields)}")
+            raise Problem(f"{prefix}{_shown_key(key)}: there is no such parameter{nearest(key, fields)}")
     missing = [name for name, field in fields.items() if _is_required(field) and name not in value]
     if missing:
         raise Problem(f"{prefix}{missing[0]}: the parameter is missing; every one must be given.")
@@ -78,7 +79,7 @@ def _build_literal(kind: Any, value: Any, where: str) -> Any:
     for choice in choices:
         if type(value) is type(choice) and value == choice:   # 8.0 and True equal 8 and 1
             return value
-    raise Problem(f'{where}: "{value}" is not a choice{nearest(value, choices)}')
+    raise Problem(f"{where}: {quoted(value)} is not a choice{nearest(value, choices)}")
 
 
 def _build_sequence(kind: Any, value: Any, where: str) -> Any:
@@ -95,6 +96,9 @@ def _build_mapping(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise Problem(f"{where}: must be a mapping, not {_shown(value)}.")
     item = get_args(kind)[1]
+    for key in value:
+        if not is_plain(str(key)):
+            raise Problem(f"{where}: {quoted(key)} is no plain name; files and folders are named by it.")
     return {str(key): build(item, entry, f"{where}.{key}") for key, entry in value.items()}
 
 
@@ -105,6 +109,8 @@ def _build_plain(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Problem(f"{where}: must be {TYPES_IN_WORDS.get(kind, kind)}, not {_shown(value)}.")
+    if isinstance(value, str) and not value.isprintable():
+        raise Problem(f"{where}: {quoted(value)} holds characters that cannot be seen; take them out.")
     return value
 
 
@@ -112,6 +118,9 @@ def _check_bounds(value: Any, bounds: Mapping[str, float | None], where: str) ->
     if isinstance(value, (list, tuple)):
         for i, entry in enumerate(value):
             _check_bounds(entry, bounds, f"{where}[{i}]")
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            _check_bounds(entry, bounds, f"{where}.{key}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high = bounds.get("low"), bounds.get("high")
         too_low = low is not None and value < low
@@ -131,7 +140,11 @@ def _range_in_words(low: float | None, high: float | None) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str):
-        return f'"{value}"'
+        return quoted(value)
     if value in (None, [], {}):
         return "empty"
-    return str(value)
+    return quoted(value)[1:-1]
+
+
+def _shown_key(key: Any) -> str:
+    return quoted(key)[1:-1]

@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar
 from lib.base.environment import environment
 from lib.base.memory import RAN_OUT, is_out_of_memory
 from lib.base.orphans import end_with
-from lib.base.problem import Problem
+from lib.base.problem import Problem, say
 from lib.base.progress import progress
 from lib.base.spent import leave_account
 
@@ -79,7 +79,7 @@ def each(make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], la
     for item, outcome in zip(items, progress(outcomes, label, total=len(items)), strict=True):
         if isinstance(outcome, Failed):
             if len(items) > 1:
-                print(f"{label}: {_name(item)}: {outcome.reason}", file=sys.stderr)
+                say(f"{label}: {_name(item)}: {outcome.reason}")
             failures.append((item, outcome))
         else:
             yield outcome

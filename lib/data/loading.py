@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from lib.base.environment import whole_number
 from lib.base.problem import Problem
 from lib.data.dataset import Sample
 
@@ -39,7 +40,7 @@ def decoders() -> int:
 
     if not torch.cuda.is_available():
         return 0
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    processes = max(1, whole_number("LOCAL_WORLD_SIZE", 1))
     cores = os.cpu_count() or 1
     return min(MOST_DECODERS, cores // processes)
 

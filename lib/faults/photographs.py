@@ -151,13 +151,14 @@ def _places() -> list[Case]:
         "results into a folder of it": lambda folder: _into(folder, "photos/out", GOOD),
         "results where a file is": _onto_a_file,
         "no photograph in the folder": lambda folder: judged_command(_words(folder, folder / "out")),
-        "no such folder": lambda folder: judged_command(_words(folder / "gone", folder / "out"), names="gone"),
+        "no such folder": lambda folder: judged_command(
+            _words(folder / "gone", folder / "out"), names="gone"),
         "hidden files of a Mac": _with_hidden,
         "two photographs of one name": _of_one_name,
         "weights that are not there": lambda folder: judged_command(
             _words(_photographs(folder), folder / "out", "--weights", str(folder / "w"))),
         "a network that is not there": lambda folder: judged_command(
-            _words(_photographs(folder), folder / "out", "--network", "googlenet_bvcl"), names="googlenet_bvcl"),
+            _words(_photographs(folder), folder / "out", "--network", "vgg16_convv"), names="vgg16_convv"),
         "a tier that is not there": lambda folder: judged_command(
             _words(_photographs(folder), folder / "out", "--tier", "colage"), names="colage"),
         "a threshold of 0": lambda folder: judged_command(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.base.problem import Problem
+
 Table = tuple[dict[str, Any], dict[str, Any]]   # {row: {metric: interval}}, {"a - b": {metric: interval}}
 Scores = Mapping[str, np.ndarray]   # metric -> one value a draw; entry 0 is the estimate on all images
 Form = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,11 +32,15 @@ class Chance:
 
 
 def interval(values: np.ndarray, level: float) -> dict[str, float]:
-    """{"mean", "low", "high"} from draws whose first entry is the estimate."""
+    """{"mean", "low", "high"} from draws whose first entry is the estimate.
+
+    Draws for which there is no value (NaN), as of images without truth, are left out.
+    """
     tail = (1 - level) / 2
     low = high = values[0]
-    if len(values) > 1:
-        low, high = np.quantile(values[1:], [tail, 1 - tail])
+    draws = values[1:][~np.isnan(values[1:])]
+    if len(draws):
+        low, high = np.quantile(draws, [tail, 1 - tail])
     return {"mean": round(float(values[0]), 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
 
@@ -63,6 +69,10 @@ def table(scores: Mapping[str, Scores], pairs: Sequence[tuple[str, str]], chance
 
 
 def _intervals(metrics: Scores, level: float) -> dict[str, dict[str, float]]:
+    for metric, values in metrics.items():
+        if np.isnan(values[0]):
+            raise Problem(f"{metric}: these images have no truth to measure it by, such as masks that are void "
+                          "everywhere; take other images, or mend their truth.")
     return {metric: interval(values, level) for metric, values in metrics.items()}
 
 

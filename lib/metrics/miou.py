@@ -34,12 +34,8 @@ class Confusions:
 
     @classmethod
     def of(cls, images: list[np.ndarray]) -> "Confusions":
-        """The images' matrices, one after another; some pixel must have a class."""
-        counts = np.stack(images)
-        if not counts.any():
-            raise Problem(f"None of the {len(counts)} images has a pixel of known class in its class mask, "
-                          "all are void, so there is nothing to score; take other images.")
-        return cls(counts)
+        """The images' matrices, one after another."""
+        return cls(np.stack(images))
 
     def iou(self, weights: np.ndarray) -> np.ndarray:
         """Percent `(S, K)` under image weights `(S, N)`.

@@ -15,6 +15,8 @@ from lib.params import STAGES
 # Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh
 # pages of 4 KiB, one fault each, can cost more than the arithmetic.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# Figures go to files, whatever way of showing them is set here, and whether or not it is installed.
+os.environ["MPLBACKEND"] = "agg"
 INTERRUPTED = "Interrupted; what was finished is kept, another call goes on from there."
 
 

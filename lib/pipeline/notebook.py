@@ -92,7 +92,8 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], failed: Pat
     import papermill
 
     inherited = {
-        OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning"}
+        OUTPUT: str(target.parent), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore::FutureWarning",
+        "MPLBACKEND": None}   # a kernel shows figures in its own way, unless this says otherwise
     try:
         with environment(inherited), _without_grumbling():
             papermill.execute_notebook(

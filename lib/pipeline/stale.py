@@ -9,10 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.base.paths import ROOT
 from lib.base.problem import Problem, nearest
+from lib.base.yaml_file import read_yaml
 from lib.params import completed, load_params
 from lib.pipeline.code import Code, code_of
 from lib.pipeline.library import Library, files_at, files_here
@@ -68,7 +67,7 @@ class Project:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Today's parameters, as they stand in the file."""
-        return yaml.load((self.root / "params.yaml").read_bytes(), yaml.CSafeLoader)
+        return read_yaml(self.root / "params.yaml")
 
     @cached_property
     def completed(self) -> dict[str, Any]:

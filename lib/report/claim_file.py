@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.base.problem import Problem, nearest
+from lib.base.yaml_file import read_yaml
 from lib.report.paper import Paper, Papers
 
 CLAIMS = Path(__file__).with_name("claims")   # a folder of YAML beside the module claims.py
@@ -80,10 +79,7 @@ def load_claims(papers: Papers, folder: Path = CLAIMS) -> list[Claim]:
 
 
 def _claims_of(file: Path, paper: Paper) -> Iterator[Claim]:
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise Problem(f"{file.name}: not YAML ({error}); correct it.") from None
+    entries = read_yaml(file)
     if not isinstance(entries, list):
         raise Problem(f'{file.name}: must be a list of claims, each starting "- id: ...".')
     for number, entry in enumerate(entries, 1):

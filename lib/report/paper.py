@@ -5,11 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.base.paths import ROOT
 from lib.base.problem import Problem, nearest
 from lib.base.strict import build
+from lib.base.yaml_file import parse_yaml, read_yaml
 from lib.report.words import METRICS, Metric
 
 FOLDER = ROOT / "lib" / "papers"
@@ -89,7 +88,7 @@ class Paper(Description):
         except FileNotFoundError:
             raise Problem(f"{path.parent}: a paper's folder needs a paper.yaml with {', '.join(NEEDED)}; "
                           "write one, see CONTRIBUTING.md.") from None
-        plain, printed = _parsed(text, path)
+        plain, printed = parse_yaml(text, str(path)), parse_yaml(text, str(path), as_text=True)
         for key in NEEDED:
             if not isinstance(plain, dict) or not plain.get(key):
                 raise Problem(f"{path}: lacks {key}; a paper's file has {', '.join(NEEDED)}, "
@@ -194,17 +193,9 @@ def _comparison(compared: Iterable[Paper]) -> Paper:
     labels: dict[str, str] = {}
     for paper in compared:
         labels = paper.labels | labels
-    plain = yaml.safe_load(COMPARISON.read_text(encoding="utf-8"))
+    plain = read_yaml(COMPARISON)
     description = build(Description, {**plain, "labels": labels}, COMPARISON.name)
     return Paper(**vars(description), key=COMPARISON.stem, content={})
-
-
-def _parsed(text: str, path: Path) -> tuple[Any, Any]:
-    """The file as values, and with every value as the text that stands there."""
-    try:
-        return yaml.safe_load(text), yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise Problem(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}).") from None
 
 
 def _both_named(content: dict[str, Any], same: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`python -m lib segment`: heat maps, masks and overlays of photographs, by any method."""
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from PIL import Image
 from lib.base import shards, work
 from lib.base.batch import AUTO, Sparing, batch_size
 from lib.base.files import digest
-from lib.base.problem import Problem
+from lib.base.problem import Problem, one_line, say
 from lib.methods import decisive, request_of, segmenter, segments
 from lib.papers.found import Found, Request
 from lib.segment.photographs import Batch, batches_of, blocked, decoded, photographs
@@ -59,14 +58,14 @@ def segment(args: argparse.Namespace) -> None:
     for segmented in work.each(partial(_segmenter, request), todo, "segmenting"):
         failures |= segmented.failures
         for line in segmented.lines:
-            print(line)
+            print(one_line(line))
     if share.of > 1:
         count = sum(len(batch.paths) for batch in own)
         shards.note(args.out, share, {"segment": shards.Done(count, failures, asks_for)})
     if failures:
         if len(failures) > 1:
             for reason in failures.values():
-                print(reason, file=sys.stderr)
+                say(reason)
         raise work.problem(failures, len(paths), "segmenting")
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 from lib.base.problem import Problem
 from lib.base.runs import of_tier
 from lib.base.strict import bounded
+from lib.nets.modules import check_frozen
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,18 @@ class TrainingSettings:
     rate: float = bounded(1e-9, 10)
     weight_decay: float = bounded(0, 1)
 
-    def check(self, where: str) -> None:
-        """Refuse settings that contradict each other; `where` is their place in params.yaml."""
+    def check(self, where: str, network: str) -> None:
+        """Refuse settings that contradict each other, or the network; `where`: their place in params.yaml."""
+        check_frozen(where, network, self.frozen)
         if len(self.ratios) != 2 or self.ratios[0] > self.ratios[1]:
             raise Problem(f"{where}.ratios: {list(self.ratios)} must be a pair, "
                           "the lowest and the highest ratio.")
         if self.views and self.frozen is None:
             raise Problem(f"{where}.views: only what a frozen part has seen can be cached; "
                           'name its last module as "frozen", or set views to 0.')
+        if self.head_epochs + self.epochs == 0:
+            raise Problem(f"{where}: head_epochs and epochs are both 0, so that nothing would be trained; "
+                          "raise one of them.")
 
 
 @dataclass(frozen=True)
@@ -56,4 +61,4 @@ class Training:
     def check(self, where: str) -> None:
         """Refuse settings that contradict each other; `where` is the block's place in params.yaml."""
         for network, settings in self.networks.items():
-            settings.check(f"{where}.networks.{network}")
+            settings.check(f"{where}.networks.{network}", network)

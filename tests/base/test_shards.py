@@ -131,3 +131,16 @@ def test_no_starter_says_anything(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(Problem, match="write I/N"):
         shard(FROM_STARTER)
+
+
+@pytest.mark.parametrize("number, many", [
+    ("x", "4"), ("-1", "4"), ("1", "x"), ("", "4"), ("9" * 20, "4"), ("4", "4")])
+def test_a_starter_that_says_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, number: str,
+                                               many: str) -> None:
+    for name in ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", number)
+    monkeypatch.setenv("WORLD_SIZE", many)
+    with pytest.raises(Problem) as caught:
+        shard(FROM_STARTER)
+    assert is_one_sentence(caught.value)

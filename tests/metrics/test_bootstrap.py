@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from lib.base.problem import Problem
 from lib.metrics.bootstrap import Chance, compare, interval, summarise, table
 
 
@@ -92,3 +93,16 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(level: float) -> N
         found = interval(Chance(300, level, trial).draws(50) @ rng.normal(2, 1, 50), level)
         covered += found["low"] <= 2 <= found["high"]
     assert abs(covered / 300 - level) < 0.06
+
+
+def test_without_truth_there_is_no_number() -> None:
+    """As the mean IoU of images whose masks are void everywhere."""
+    for scores in ({"miou": np.array([np.nan, 1.0])}, {"ods": np.ones(2), "miou": np.full(2, np.nan)}):
+        with pytest.raises(Problem, match="^miou: these images have no truth to measure it by"):
+            summarise({"a": scores}, 0.5)
+
+
+def test_draws_without_truth_are_left_out() -> None:
+    values = np.array([2.0, 0.0, np.nan, 1.0])
+    assert interval(values, 0.5) == interval(np.array([2.0, 0.0, 1.0]), 0.5)
+    assert interval(np.array([2.0, np.nan]), 0.5) == {"mean": 2.0, "low": 2.0, "high": 2.0}

@@ -91,12 +91,6 @@ def test_an_image_of_void_adds_nothing_and_alone_has_no_score() -> None:
     assert score[0] == pytest.approx(score[1]) and np.isnan(score[2]) and np.isnan(both.iou(weights)[2]).all()
 
 
-def test_nothing_but_void_is_one_sentence() -> None:
-    nothing = confusion(np.full((2, 3), 255, dtype=np.uint8), np.zeros((2, 3), dtype=np.uint8), 3)
-    with pytest.raises(Problem, match=r"None of the 2 images has a pixel of known class"):
-        Confusions.of([nothing, nothing])
-
-
 def test_an_image_without_pixels() -> None:
     assert not confusion(np.zeros((0, 4), np.uint8), np.zeros((0, 4), np.uint8), 3).any()
 

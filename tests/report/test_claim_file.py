@@ -62,7 +62,7 @@ def test_rows_that_other_kinds_name(load: Load) -> None:
     ("worse: cam1", "worse: cam1\n  paper_value: much", 'paper_value must be a number, not "much"'),
     ("worse: cam1", "worse: cam1\n  margin: 1", 'unknown key "margin"'),
     ("- id: beats", "id: beats", "rcam.yaml"),
-    ("metrics: [ois, ods]", "metrics: [ois", "not YAML")])
+    ("metrics: [ois, ods]", "metrics: [ois", "cannot be read as YAML")])
 def test_a_mistake_in_the_file_is_named(load: Load, old: str, new: str, message: str) -> None:
     assert old in GOOD
     with pytest.raises(Problem) as caught:

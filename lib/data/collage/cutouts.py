@@ -72,9 +72,10 @@ def fetch_material(cache: Path) -> tuple[Path, dict[str, str]]:
     share = cache / "share"
     for name, deb in packages.items():
         done = share / f".{name}"
-        if not done.exists() or done.stat().st_mtime < deb.stat().st_mtime:
+        facts = f"{deb.stat().st_size} {deb.stat().st_mtime_ns}"
+        if not done.is_file() or done.read_text(encoding="utf-8") != facts:
             unpack(deb, share, _is_picture)
-            done.touch()
+            done.write_text(facts, encoding="utf-8")
     return share / "usr" / "share", {name: package_version(deb) for name, deb in packages.items()}
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from lib.base.files import whole_file
+from lib.base.files import part_folder, whole_file
 from lib.base.problem import Problem
 
 MAGIC = b"!<arch>\n"
@@ -24,6 +24,7 @@ OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "": lambda raw: raw, ".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 DAMAGE: tuple[type[Exception], ...] = (
     EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError)
+AGAIN = "delete it, and get it again"
 HEADER = 60   # bytes before each member of an ar archive
 
 
@@ -54,14 +55,13 @@ def unpack(deb: Path, folder: Path, wanted: Callable[[str], bool]) -> None:
 
     From a damaged package none is laid.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as part:
+    with part_folder(folder / deb.stem) as part:
         paths = []
         for path, content in _files(deb, "data", wanted):
-            _place(Path(part) / path).write_bytes(content)
+            _place(part / path).write_bytes(content)
             paths.append(path)
         for path in paths:
-            os.replace(Path(part) / path, _place(folder / path))
+            os.replace(part / path, _place(folder / path))
 
 
 def _place(path: Path) -> Path:
@@ -143,7 +143,7 @@ def _field(deb: Path, key: str) -> str:
         for line in content.decode("utf-8", "replace").splitlines():
             if line.startswith(f"{key}: "):
                 return line.removeprefix(f"{key}: ").strip()
-    raise Problem(f"{deb}: its control file has no {key}; this is no Debian package, get it again.")
+    raise Problem(f"{deb}: its control file has no {key}; this is no Debian package; {AGAIN}.")
 
 
 def _files(deb: Path, part: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
@@ -164,7 +164,7 @@ def _files(deb: Path, part: str, wanted: Callable[[str], bool]) -> Iterator[tupl
             while stream.read(1 << 20):   # the checksum comes last
                 pass
     except DAMAGE as error:
-        raise Problem(f"{deb}: the package is damaged ({error}); get it again.") from None
+        raise Problem(f"{deb}: the package is damaged ({error}); {AGAIN}.") from None
 
 
 def _inside(deb: Path, name: str) -> str:
@@ -181,7 +181,7 @@ def _archive(deb: Path, part: str) -> Iterator[IO[bytes]]:
     members = _members(deb)
     name = next((name for name in members if name.startswith(f"{part}.tar")), None)
     if name is None:
-        raise Problem(f"{deb}: it holds no {part}.tar; this is no Debian package, get it again.")
+        raise Problem(f"{deb}: it holds no {part}.tar; this is no Debian package; {AGAIN}.")
     ending = name.removeprefix(f"{part}.tar")
     if ending == ".zst":
         with _through_dpkg(deb, part) as stream:
@@ -219,14 +219,13 @@ def _members(deb: Path) -> dict[str, tuple[int, int]]:
         with open(deb, "rb") as file:
             end = os.fstat(file.fileno()).st_size
             if file.read(len(MAGIC)) != MAGIC:
-                raise Problem(f"{deb}: this is no Debian package file; get it again.")
+                raise Problem(f"{deb}: this is no Debian package file; {AGAIN}.")
             while header := file.read(HEADER):
                 name, size = _read_header(deb, header)
                 offset = file.tell()
                 missing = offset + size - end
                 if missing > 0:
-                    raise Problem(f"{deb}: the package is cut off, {missing:,} bytes are missing; "
-                                  "get it again.")
+                    raise Problem(f"{deb}: the package is cut off, {missing:,} bytes are missing; {AGAIN}.")
                 members[name] = (offset, size)
                 file.seek(offset + size + size % 2)
     except (FileNotFoundError, IsADirectoryError):
@@ -238,5 +237,5 @@ def _read_header(deb: Path, header: bytes) -> tuple[str, int]:
     """Name and size of a member of an ar archive."""
     is_whole = len(header) == HEADER and header.endswith(b"`\n")
     if not is_whole or not header[48:58].strip().isdigit():
-        raise Problem(f"{deb}: the package is damaged or cut off; get it again.")
+        raise Problem(f"{deb}: the package is damaged or cut off; {AGAIN}.")
     return header[:16].decode("latin-1").rstrip(" /"), int(header[48:58])

@@ -113,6 +113,8 @@ def constants_of(settings: CsoaSettings, trials: Mapping[str, Mapping[str, Any]]
     """Settings by trial, each with some constants of its own; "" are those of the tables."""
     constants = {"": settings}
     for name, changes in trials.items():
+        if not changes:
+            raise Problem(f"csoa_trials.{name}: changes nothing; give it a constant of its own.")
         constants[name] = build(CsoaSettings, asdict(settings) | dict(changes), f"csoa_trials.{name}")
     return constants
 
@@ -167,8 +169,11 @@ def check(params: Params) -> None:
                       "which tables and claims compare with; add it.")
 
 
-def check_tier(name: str, tier: Tier, params: Params) -> None:
-    """Notebooks of CSoA start from what csoa_train trains; its trials have constants."""
+def check_tier(name: str, tier: Any, params: Params) -> None:
+    """Notebooks of CSoA start from what csoa_train trains, as the comparison does; its trials have constants.
+
+    `tier` is the composed one, which has the comparison too.
+    """
     for dataset, networks in tier.csoa_train.runs.items():
         for network, run in networks.items():
             _check_run(f"tier.{name}.csoa_train.runs.{dataset}.{network}", run, params.csoa_trials)
@@ -176,6 +181,10 @@ def check_tier(name: str, tier: Tier, params: Params) -> None:
         if dataset not in tier.csoa_train.runs:
             raise Problem(f"tier.{name}.csoa: nothing is trained on {dataset} in this tier; "
                           f"add it to tier.{name}.csoa_train.runs.")
+    single = tier.comparison.single
+    if single not in tier.csoa_train.runs:
+        raise Problem(f"tier.{name}.comparison.single: nothing of CSoA is trained on {single}, so that the "
+                      f"comparison would have no row of it{nearest(single, tier.csoa_train.runs)}")
     trained = tier.csoa_train.runs[tier.csoa.dataset]
     for network in tier.csoa.networks:
         if network not in trained:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from lib.base.problem import Problem
 from lib.base.runs import TableRun, follows, of_tier
 from lib.base.strict import bounded, build
+from lib.data.classes import check_classes
 from lib.refine.settings import ConvCrfSettings, CrfSettings
 from lib.training.settings import TrainingSettings
 
@@ -137,6 +138,8 @@ def crfs_of(settings: MaskSettings, constants: IamConstants) -> dict[str, ConvCr
     """ConvCRFs by name: the one of the tables, and those that are tried beside it."""
     crfs = {"chosen": settings.crf}
     for name, change in constants.crfs.items():
+        if not change:
+            raise Problem(f"iam_constants.crfs.{name}: changes nothing; give it a constant of its own.")
         crfs[name] = build(ConvCrfSettings, asdict(settings.crf) | change, f"iam_constants.crfs.{name}")
     return crfs
 
@@ -240,18 +243,20 @@ def check_tier(name: str, tier: Any, params: Params) -> None:
     `tier` is the composed one, which has proposals too.
     """
     run = tier.iam_train
+    check_classes(f"tier.{name}.iam_train.unseen", run.unseen or (), run.dataset)
     for split in ("train", "val", "test"):
         if split not in tier.proposals.images.get(run.dataset, {}):
             raise Problem(f"tier.{name}.proposals.images.{run.dataset}.{split}: IAM needs proposals of this "
                           "split; give a number of images, or null for all.")
     for network, options in run.networks.items():
-        _check_network(f"tier.{name}.iam_train.networks.{network}", options, params.iam_filling)
+        where = f"tier.{name}.iam_train.networks.{network}"
+        options.classifier.check(f"{where}.classifier", network)
+        _check_network(where, options, params.iam_filling)
     for notebook in (*NOTEBOOKS, "comparison"):   # the comparison segments with these networks, too
         follows(name, notebook, getattr(tier, notebook), "iam_train", run, "trained")
 
 
 def _check_network(where: str, options: IamNetwork, settings: FillingSettings) -> None:
-    options.classifier.check(f"{where}.classifier")
     for k in TABLE_K:
         if k not in options.k:
             raise Problem(f"{where}.k: lacks {k}, which the paper's table 1 has; add it.")

@@ -5,6 +5,7 @@ from typing import Literal
 from lib.base.problem import Problem
 from lib.base.runs import ConstantsRun, SingleRun, of_tier
 from lib.base.strict import bounded
+from lib.nets.modules import check_cam
 from lib.refine.settings import CrfSettings
 
 
@@ -121,4 +122,10 @@ def check(params: Params) -> None:
 
 
 def check_tier(name: str, tier: Tier, params: Params) -> None:
-    """Accept every tier: rCAM is not trained, so nothing has to be there before its notebooks."""
+    """Refuse networks without class activation maps.
+
+    rCAM is not trained, so nothing else has to be there before its notebooks.
+    """
+    check_cam(f"tier.{name}.rcam.networks", tier.rcam.networks)
+    check_cam(f"tier.{name}.rcam_scales.network", [tier.rcam_scales.network])
+    check_cam(f"tier.{name}.rcam_constants.networks", tier.rcam_constants.networks)

@@ -1,6 +1,7 @@
 """The collage's raw material: no object and no place serves two splits."""
 import os
 import random
+import time
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -211,10 +212,13 @@ def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert versions == {name: f"{name} 1" for name in names}
     assert unpacked == names
     (tmp_path / f"{names[1]}.deb").unlink()   # another version arrives
-    done = tmp_path / "share" / f".{names[1]}"
-    os.utime(done, (0, 0))
     fetch_material(tmp_path)
     assert unpacked == [*names, names[1]]
+    next_year = time.time() + 365 * 24 * 3600   # of a clock that was wrong when the package was copied
+    os.utime(tmp_path / f"{names[2]}.deb", (next_year, next_year))
+    for _ in range(2):
+        fetch_material(tmp_path)
+    assert unpacked == [*names, names[1], names[2]]
 
 
 @pytest.mark.parametrize("path, wanted", [
