@@ -3,6 +3,8 @@ from lib.base.problem import Problem, nearest
 
 # Without a linear layer after a global average pooling there is no exact class activation map.
 WITHOUT_CAM: tuple[str, ...] = ("vgg16_conv", "torchvision_vgg16")
+# With layers that nobody has published weights of: no result may come from them as they are.
+RANDOM: tuple[str, ...] = ("googlenet_gap",)
 
 _CAFFE: tuple[str, ...] = (
     "conv1_7x7_s2", "pool1_3x3_s2", "pool1_norm1", "conv2_3x3_reduce", "conv2_3x3", "conv2_norm2",
@@ -41,8 +43,11 @@ def check_frozen(where: str, network: str, frozen: str | None) -> None:
 
 
 def check_cam(where: str, networks: list[str]) -> None:
-    """Refuse networks that have no class activation maps."""
+    """Refuse networks that have no class activation maps, or random ones."""
     for network in networks:
+        if network in RANDOM:
+            raise Problem(f'{where}: "{network}" has layers without published weights, which would be '
+                          "random; name another network, such as googlenet_bvlc.")
         if network in WITHOUT_CAM:
             raise Problem(f'{where}: "{network}" has no linear layer after a global average pooling, so it '
                           "has no class activation maps; name one that ends so, such as googlenet_bvlc.")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, is_zipfile
 
 from lib.base.files import sha256 as hash_of
 from lib.base.problem import Problem
@@ -45,16 +45,29 @@ def load_state_dict(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     if sha256 and hash_of(path) != sha256:
         raise Problem(f"{path}: damaged, or not the weights that this suite was written for; "
                       "install or copy the file again.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "empty"
-        raise Problem(f"{path}: cannot be read as a state dict of weights ({reason}); "
-                      "save it with torch.save(model.state_dict(), ...).") from None
+    remedy = "save it with torch.save(model.state_dict(), ...)"
+    state = unpickled(path, "a state dict of weights", remedy)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise Problem(f"{path}: holds something other than a state dict of tensors; "
-                      "save it with torch.save(model.state_dict(), ...).")
+        raise Problem(f"{path}: holds something other than a state dict of tensors; {remedy}.")
     return state
+
+
+def unpickled(path: Path, what: str, remedy: str) -> Any:
+    """Read what torch has saved, with `weights_only=True`, after its parts met their checksums.
+
+    Torch itself does not compare them. `what` and `remedy` are for the sentence about a file that is damaged.
+    """
+    import torch
+    try:
+        if is_zipfile(path):   # else it is of a torch before 1.6
+            with ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"{damaged} is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:   # bytes that are something else can fail anywhere in the unpickling
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Problem(f"{path}: cannot be read as {what} ({reason}); {remedy}.") from None
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str | None:

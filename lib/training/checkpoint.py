@@ -11,6 +11,9 @@ from torch import nn
 
 from lib.base.files import whole_file
 from lib.base.problem import Problem
+from lib.nets.weights import fill, unpickled
+
+PARTS = frozenset({"fingerprint", "weights", "optimiser", "state"})   # of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,13 @@ def load_checkpoint(path: Path, fingerprint: str,
     """
     if not path.is_file():
         return None
-    try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception:   # bytes that are no checkpoint can fail anywhere in the unpickling
-        raise Problem(f"{path}: a checkpoint that cannot be read; "
-                      "delete it, and the training starts anew.") from None
+    remedy = "delete it, and the training starts anew"
+    saved = unpickled(path, "a checkpoint", remedy)
+    if not isinstance(saved, dict) or not saved.keys() >= PARTS or not isinstance(saved["weights"], dict):
+        raise Problem(f"{path}: damaged, or no checkpoint; {remedy}.")
     if saved["fingerprint"] != fingerprint:
         return None
-    module.load_state_dict(saved["weights"])
+    fill(module, saved["weights"], path)
     return saved["state"], saved["optimiser"]
 
 

@@ -198,5 +198,5 @@ def test_a_damaged_checkpoint_is_named(dataset: Dataset, tiny: Tiny, settings: T
                                        tmp_path: Path) -> None:
     target = TrainedFile(tmp_path / "weights", tmp_path / "curves.csv", "any")
     target.checkpoint.write_bytes(b"half of one")
-    with pytest.raises(Problem, match="checkpoint.pt: a checkpoint that cannot be read; delete it"):
+    with pytest.raises(Problem, match="checkpoint.pt: cannot be read as a checkpoint .*; delete it"):
         train(tiny(), dataset.split("train"), dataset.split("val"), settings, 0, target)

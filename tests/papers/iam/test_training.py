@@ -243,7 +243,7 @@ def test_a_checkpoint_of_something_else_is_forgotten(tmp_path: Path, drawn: list
 
 def test_a_damaged_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"x" * 50)
-    with pytest.raises(Problem, match="a checkpoint that cannot be read; delete it"):
+    with pytest.raises(Problem, match="cannot be read as a checkpoint .*; delete it"):
         trained(tmp_path)
 
 
