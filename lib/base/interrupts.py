@@ -27,6 +27,19 @@ def heard() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Programs that are started inside do not hear the Ctrl-C of a terminal; this one does, at the end.
+
+    They are told when to end by this one, and while they are still starting they could only complain.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 

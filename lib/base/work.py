@@ -7,7 +7,6 @@ their place.
 import atexit
 import os
 import pickle
-import signal
 import sys
 import traceback
 from collections import deque
@@ -23,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
 from lib.base.environment import environment
+from lib.base.interrupts import deaf_children
 from lib.base.memory import RAN_OUT, is_out_of_memory
 from lib.base.orphans import end_with
 from lib.base.problem import Problem, say
@@ -239,6 +239,8 @@ def _pool(processes: int) -> ProcessPoolExecutor:
         _end_pool()
         begin = partial(_begin, os.getpid(), dict(os.environ))
         _pools[processes] = ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin)
+        with deaf_children():
+            _pools[processes].submit(os.getpid)   # starts them all
     return _pools[processes]
 
 
@@ -256,8 +258,7 @@ def _end_pool() -> None:
 
 
 def _begin(parent: int, variables: dict[str, str]) -> None:
-    """The start of a worker: one thread, deaf to Ctrl-C, which its parent hears, and gone when that is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """The start of a worker: one thread, and gone when its parent is, which also hears Ctrl-C for it."""
     os.environ.update(variables)
     os.environ[JOBS] = "1"         # of work within this work
     os.environ["DECODERS"] = "0"   # as many processes as there should be are here already

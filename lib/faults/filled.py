@@ -1,4 +1,9 @@
 """`python -m lib.faults.filled FOLDER`: fills a folder by several processes, slowly, to be killed."""
+from lib.base import early
+
+if __name__ == "__main__":
+    early.end_without_a_word()   # by Ctrl-C, while all else is imported
+
 import sys
 import time
 from collections.abc import Callable

@@ -129,3 +129,18 @@ def test_handlers_are_as_they_were() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     assert exit_status(lambda: 3, "") == 3
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_ctrl_c_while_workers_start_is_one_sentence() -> None:
+    """As a terminal sends it, to the whole group, from the moment on at which the first worker is there."""
+    program = ("import os, signal, sys\nfrom lib.base import work\nfrom lib.base.problem import exit_status\n"
+               "from works import pids\n"
+               "def run():\n    next(work.each(pids, range(50), 'pids'))\n"
+               "begin = work._pool\n"
+               "def pressed(processes):\n    pool = begin(processes)\n    os.killpg(0, signal.SIGINT)\n"
+               "    return pool\n"
+               "work._pool = pressed\n"
+               "sys.exit(exit_status(run, 'Interrupted; it goes on.'))\n")
+    ended = subprocess.run([sys.executable, "-c", program], env={**VARIABLES, "JOBS": "2"},
+                           capture_output=True, text=True, preexec_fn=heeding, start_new_session=True)
+    assert (ended.returncode, ended.stderr) == (130, "Interrupted; it goes on.\n")
