@@ -11,6 +11,7 @@ from lib.base.memory import is_out_of_memory
 LONGEST_WORD = 100   # characters of another's word that a sentence quotes
 
 
+LONGEST_PATH = 300   # characters of a path
 BROKEN_PIPE = 128 + signal.SIGPIPE   # the exit status that shells know it by
 _SPACE = "free some space, or name a place on another disk"
 REMEDIES: dict[int | None, str] = {
@@ -64,7 +65,7 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
         _print_no_more()
         return BROKEN_PIPE
     except OSError as error:   # a full disk, a folder that is read-only, a file where a folder should be
-        what = error.filename or "Files"
+        what = _shortened(str(error.filename or "Files"))
         remedy = REMEDIES.get(error.errno, "mend that, or name another place")
         print(f"{what}: {error.strerror or error}; {remedy}.", file=sys.stderr)
         return 1
@@ -76,6 +77,14 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
+
+
+def _shortened(path: str) -> str:
+    """A path in one line that can be read, by its beginning and its end."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in path)
+    if len(shown) <= LONGEST_PATH:
+        return shown
+    return f"{shown[:LONGEST_PATH // 3]}...{shown[-LONGEST_PATH // 2:]}"
 
 
 def _print_no_more() -> None:

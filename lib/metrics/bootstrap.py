@@ -71,8 +71,8 @@ def table(scores: Mapping[str, Scores], pairs: Sequence[tuple[str, str]], chance
 def _intervals(metrics: Scores, level: float) -> dict[str, dict[str, float]]:
     for metric, values in metrics.items():
         if np.isnan(values[0]):
-            raise Problem(f"{metric}: these images have no truth to measure it by, such as masks that are void "
-                          "everywhere; take other images, or mend their truth.")
+            raise Problem(f"{metric}: these images have no truth to measure it by, such as masks that are "
+                          "void everywhere; take other images, or mend their truth.")
     return {metric: interval(values, level) for metric, values in metrics.items()}
 
 

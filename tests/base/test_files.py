@@ -284,6 +284,10 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path,
     monkeypatch.setattr(os, "replace", replaced)
     write_json(tmp_path / "x.json", 3)
     assert done == ["fsync", "replace"]
+    monkeypatch.setattr(os, "sync", lambda: done.append("sync"))
+    with whole_folder(tmp_path / "data", ours):
+        pass
+    assert done[2:] == ["sync", "replace"]
 
 
 def unserialisable(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from lib.base.files import check_place
 from lib.base.problem import Problem
 from lib.base.progress import progress
 from lib.data.collage.cutouts import (
@@ -22,7 +23,7 @@ from lib.data.collage.cutouts import (
     load_material,
 )
 from lib.data.dataset import Box
-from lib.data.writer import DatasetWriter, writing
+from lib.data.writer import DatasetWriter, check_is_ours, writing
 
 VERSION = "1"
 LICENCE = "GPL-2 and the wallpapers' CC licences (packages' copyright files)"
@@ -58,6 +59,7 @@ def build_collage(folder: Path, cache: Path, seed: int, images: dict[str, int], 
     The data set is collage or, where `single`, collage_single: one object an image, classes balanced within a
     split. Identical seed and packages give identical bytes.
     """
+    check_place(folder, check_is_ours)   # before packages are fetched
     share, versions = fetch_material(cache)
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     source = f"composed from {packages}; seed {seed}"
