@@ -142,6 +142,8 @@ def check(folder: Path, share: Shard, fingerprint: str) -> None:
         return
     notes = folder / NOTES
     for path in sorted(notes.glob("*-of-*.json")):
+        if path.name.startswith("."):   # another share is writing its note
+            continue
         if not re.fullmatch(r"\d+-of-\d+", path.stem):
             raise Problem(f"{path}: is no note of a share; take it away.")
         others = int(path.stem.split("-of-")[1])

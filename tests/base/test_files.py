@@ -20,6 +20,7 @@ from lib.base.files import (
     check_apart,
     move_file,
     move_folder,
+    part_folder,
     resume_folder,
     sha256,
     whole_file,
@@ -213,6 +214,12 @@ def test_what_a_killed_run_left_goes_and_what_lives_stays(tmp_path: Path, is_fol
     with whole_file(tmp_path / "e.npz") as part:
         part.write_text("whole")
     assert {path.name for path in tmp_path.iterdir()} == {living.name, elsewhere.name, "e.npz"}
+
+
+def test_two_runs_beside_each_other_have_folders_of_their_own(tmp_path: Path) -> None:
+    with part_folder(tmp_path / "smoke-rcam") as first, part_folder(tmp_path / "smoke-rcam") as second:
+        assert first != second and first.is_dir() and second.is_dir()
+    assert names(tmp_path) == []
 
 
 def test_long_names_have_room_for_a_temporary_one(tmp_path: Path) -> None:
