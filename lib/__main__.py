@@ -75,7 +75,7 @@ def _add_segment(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     segment.add_argument("method", help=", ".join(segments()))
     segment.add_argument("input", type=_path, help="a photograph, or a folder of them")
     segment.add_argument("--out", type=_path, required=True,
-                         help="folder for the results; what is there already is not computed again")
+                         help="folder for the results; what is there and follows from the same is kept")
     segment.add_argument("--threshold", type=float,
                          help="a pixel is foreground from here on (default 0.5, or the method's own)")
     segment.add_argument("--shard", nargs="?", const=shards.FROM_STARTER, metavar="I/N", help=shards.HELP)

@@ -6,12 +6,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from lib import comparison
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.comparison import Ran, map_grid, renumbered, run, scores
 from lib.metrics.bootstrap import Chance
+from lib.papers.found import Found
+from lib.proposals import segments
 
 CHANCE = Chance(20, 0.95, 0)
 CLASSES = ["dog", "cat", "cow"]
@@ -99,6 +103,30 @@ def test_what_a_process_leaves(classes: list[str], monkeypatch: pytest.MonkeyPat
     assert found.seconds.tolist() == [0.5, 0.25] and found.memory == 321 and found.device == "abacus"
     labels = None if found.labels is None else [one.tolist() for one in found.labels]
     assert labels == ([[[0, 2, 3, 2]]] * 2 if classes else None)
+
+
+@pytest.mark.parametrize("are_known", [True, False])
+def test_images_that_are_not_timed_take_proposals_that_are_known(
+        are_known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    """One of two is timed, and looks for its own; so does the other where none are known."""
+    looked: list[str] = []
+
+    def maps_of(photos: list[Image.Image]) -> list[Found]:
+        is_fresh = segments._KNOWN.get() is None
+        looked.append("fresh" if is_fresh else "known")
+        return [Found(torch.ones(1, 2, 2))]
+
+    monkeypatch.setattr(comparison, "TIMED", 1)
+    monkeypatch.setattr(comparison, "segmenter", lambda request: maps_of)
+    monkeypatch.setattr(comparison, "Dataset", lambda *_, **__: SimpleNamespace(samples=SAMPLES))
+    stored = {one.id: (lambda: np.zeros((0, 1, 4), bool)) for one in SAMPLES} if are_known else {}
+    monkeypatch.setattr(comparison, "loaders", lambda folder: stored)
+    comparison._here("prm", "smoke", "toy", tmp_path, Path("some/data"), ["a", "b"])
+    facts = json.loads(capsys.readouterr().out)
+    others = ["known" if are_known else "fresh"]
+    assert sorted(looked[1:]) == sorted(["fresh", *others]) and len(facts["seconds"]) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", "b.npz"}
 
 
 ERROR = "Traceback (most recent call last):\n  File\nlib.problem.Problem: no weights; train first.\n"

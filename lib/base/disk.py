@@ -58,11 +58,3 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def sync_all(folder: Path) -> None:
-    """Return when the disk holds everything in a folder."""
-    for path in folder.rglob("*"):
-        if not path.is_symlink():
-            sync(path)
-    sync(folder)

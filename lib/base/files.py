@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from lib.base.disk import make_folder, naming_a_full_disk, sync, sync_all
+from lib.base.disk import make_folder, naming_a_full_disk, sync
 from lib.base.parts import part_beside, remove, sweep
 from lib.base.problem import Problem
 
@@ -62,13 +62,13 @@ def whole_folder(path: Path, check: Callable[[Path], None]) -> Iterator[Path]:
     asked before the work, and again after it. An empty folder is always replaced.
     """
     path = Path(os.path.abspath(path))
-    _check_place(path, check)
+    check_place(path, check)
     with part_folder(path) as part:
         new, old = part / "new", part / "old"
         new.mkdir()
         yield new
-        sync_all(new)
-        _check_place(path, check)
+        os.sync()   # once for all: to ask for each of many files takes a hundred times as long
+        check_place(path, check)
         if path.exists():
             os.replace(path, old)
         try:
@@ -79,7 +79,9 @@ def whole_folder(path: Path, check: Callable[[Path], None]) -> Iterator[Path]:
             raise
 
 
-def _check_place(path: Path, check: Callable[[Path], None]) -> None:
+def check_place(path: Path, check: Callable[[Path], None]) -> None:
+    """Refuse what `whole_folder` would not replace; worth asking before long work."""
+    path = Path(os.path.abspath(path))
     if path.is_symlink():
         raise Problem(f"{path}: is a link, which is not replaced; name the folder itself.")
     if path == Path.cwd() or path in Path.cwd().parents:
@@ -148,8 +150,13 @@ def resume_folder(folder: Path, facts: Any, wanted: Collection[Path]) -> None:
 
 def read_fingerprint(path: Path) -> object:
     """A fingerprint's content; beside a damaged one, what took hours is not thrown away without a word."""
+    return read_json(path, "damaged, so it cannot be told what the files beside it follow from; "
+                           f"delete {path.parent}, and they are made again")
+
+
+def read_json(path: Path, fault: str) -> Any:
+    """The values of a JSON file; `fault` is what is said of one that is damaged, and what to do about it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise Problem(f"{path}: damaged, so it cannot be told what the files beside it follow from; "
-                      f"delete {path.parent}, and they are made again.") from None
+    except (ValueError, RecursionError):
+        raise Problem(f"{path}: {fault}.") from None

@@ -1,6 +1,6 @@
 """Names and paths that files of others bring along: plain, and inside the folder that they belong to."""
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 LONGEST = 200   # bytes of a name: endings are added to it, and file systems take 255
 
@@ -11,15 +11,15 @@ def is_plain(name: object) -> bool:
         return False
     if name.startswith(".") or "/" in name or "\\" in name:
         return False
-    return name.isprintable() and len(name.encode("utf-8", "replace")) <= LONGEST
+    return name.isprintable() and (len(name) < LONGEST // 4 or len(name.encode()) <= LONGEST)
 
 
 def is_inside(path: object) -> bool:
     """Whether it is the relative path of something in a folder, as it is written; links are not followed."""
     if not isinstance(path, str) or not path.isprintable():
         return False
-    parts = PurePosixPath(path).parts
-    return bool(parts) and not path.startswith("/") and ".." not in parts
+    parts = path.split("/")
+    return parts[-1] not in ("", ".") and parts[0] != "" and ".." not in parts
 
 
 class Inside:

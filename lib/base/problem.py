@@ -11,6 +11,7 @@ from lib.base.interrupts import heard
 from lib.base.memory import RAN_OUT, is_out_of_memory
 
 LONGEST_WORD = 100   # characters of another's word that a sentence quotes
+LONGEST_PATH = 300   # characters of a path
 BROKEN_PIPE = 128 + signal.SIGPIPE   # the exit status that shells know it by
 _SPACE = "free some space, or name a place on another disk"
 REMEDIES: dict[int | None, str] = {
@@ -79,7 +80,7 @@ def exit_status(command: Callable[[], int | None], interrupted: str) -> int:
         if is_out_of_memory(error):
             say(RAN_OUT)
             return 1
-        what = error.filename or "Files"
+        what = _shortened(str(error.filename or "Files"))
         remedy = REMEDIES.get(error.errno, "mend that, or name another place")
         say(f"{what}: {error.strerror or error}; {remedy}.")
         return 1
@@ -98,6 +99,13 @@ def _show_every_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _shortened(path: str) -> str:
+    """A path that can be read, by its beginning and its end."""
+    if len(path) <= LONGEST_PATH:
+        return path
+    return f"{path[:LONGEST_PATH // 3]}...{path[-LONGEST_PATH // 2:]}"
 
 
 def _print_no_more() -> None:

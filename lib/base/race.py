@@ -1,14 +1,19 @@
 """The same work by this suite and by others: compared first, then timed side by side."""
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from lib.base.environment import environment
 from lib.base.problem import Problem
 from lib.base.process import rounds_of
+from lib.base.work import JOBS, each
 
 OURS = "this suite"
+FASTER_BY_TWO = 1.7   # how many times as fast two processes are to be
+MANY = 24             # items from which on it stands on the front page
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,22 @@ class Race:
     peers: Sequence[Runner]
     tolerance: float = 1e-4
     front: bool = False
+
+
+def jobs_race(work: str, make: Callable[[], Callable[[Any], np.ndarray]], items: Sequence[Any]) -> Race:
+    """Two processes beside one, by `lib.base.work.each`; what they make is the same to the last digit."""
+    by_one = partial(_by, 1, work, make, items)
+    by_two = partial(_by, 2, work, make, items)
+    one = Runner("one process", by_one, maps=lambda made: made, least=FASTER_BY_TWO)
+    setting = f"{work} of {len(items)} photographs, two processes"
+    return Race("jobs", setting, len(items), by_two, [one], tolerance=0.0, front=len(items) >= MANY)
+
+
+def _by(processes: int, work: str, make: Callable, items: Sequence[Any]) -> np.ndarray:
+    """Everything that is made, one after the other."""
+    with environment({JOBS: str(processes)}):
+        made = list(each(make, items, work))
+    return np.concatenate([one.ravel() for one in made])
 
 
 def run(race: Race, effort: Effort) -> dict[str, Any]:

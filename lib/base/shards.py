@@ -3,7 +3,6 @@
 A shard is a stable slice of the items: every N-th from the I-th on. When its files are there it leaves a
 note, written last: how many there are, which failed and why, and what all of them follow from.
 """
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lib.base.environment import whole_number
-from lib.base.files import FINGERPRINT, digest, read_fingerprint, resume_folder, write_json
+from lib.base.files import FINGERPRINT, digest, read_fingerprint, read_json, resume_folder, write_json
 from lib.base.problem import Problem
 from lib.base.work import Failures, each
 
@@ -143,13 +142,26 @@ def check(folder: Path, share: Shard, fingerprint: str) -> None:
         return
     notes = folder / NOTES
     for path in sorted(notes.glob("*-of-*.json")):
+        if path.name.startswith("."):   # another share is writing its note
+            continue
+        if not re.fullmatch(r"\d+-of-\d+", path.stem):
+            raise Problem(f"{path}: is no note of a share; take it away.")
         others = int(path.stem.split("-of-")[1])
         if others != share.of:
             raise Problem(f"--shard {share}: {folder} was divided by {others} before; "
                           f"go on with {others} shares, or delete {notes}.")
-        known = json.loads(path.read_text(encoding="utf-8")).values()
-        if any(done["fingerprint"] != fingerprint for done in known):
+        if any(done["fingerprint"] != fingerprint for done in _read_note(path).values()):
             raise _other_facts(share, folder)
+
+
+def _read_note(path: Path) -> dict[str, dict[str, Any]]:
+    """What a share said of itself, by label."""
+    fault = f"a damaged note of a share; delete it, and run share {path.stem.replace('-of-', '/')} again"
+    note = read_json(path, fault)
+    entries = list(note.values()) if isinstance(note, dict) else [None]
+    if not all(isinstance(entry, dict) and "fingerprint" in entry for entry in entries):
+        raise Problem(f"{path}: {fault}.")
+    return note
 
 
 def _other_facts(share: Shard, folder: Path) -> Problem:
@@ -160,5 +172,5 @@ def _other_facts(share: Shard, folder: Path) -> Problem:
 def note(folder: Path, share: Shard, done: Mapping[str, Done]) -> None:
     """Add to the note of a share, by what was done."""
     path = folder / NOTES / f"{share.number}-of-{share.of}.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = _read_note(path) if path.is_file() else {}
     write_json(path, known | {label: asdict(each) for label, each in done.items()})

@@ -9,6 +9,7 @@ from lib.base.names import is_plain
 from lib.base.problem import Problem, nearest, quoted
 
 NUMBER_WITHOUT_POINT = re.compile(r"[-+]?\d+[eE][-+]?\d+")   # 1e-3: YAML 1.1 takes it for a word
+LONGEST_TEXT = 300   # characters of a word, which may be a path
 TYPES_IN_WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false"}
 
 
@@ -109,6 +110,8 @@ def _build_plain(kind: Any, value: Any, where: str) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Problem(f"{where}: must be {TYPES_IN_WORDS.get(kind, kind)}, not {_shown(value)}.")
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise Problem(f"{where}: a word of {len(value):,} characters; {LONGEST_TEXT} are the most.")
     if isinstance(value, str) and not value.isprintable():
         raise Problem(f"{where}: {quoted(value)} holds characters that cannot be seen; take them out.")
     return value

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lib.base.files import whole_file, write_json
+from lib.base.files import read_json, whole_file, write_json
 from lib.base.paths import BUILD, REPORTS, ROOT
 from lib.base.problem import Problem
 from lib.base.race import Effort
@@ -44,10 +44,10 @@ def _kept(path: Path) -> dict[str, Any]:
     """Rows that an earlier call measured."""
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise Problem(f"{path}: damaged; delete it, and all rows are measured again.") from None
+    fault = "damaged; delete it, and all rows are measured again"
+    found = read_json(path, fault)
+    if not isinstance(found, dict):
+        raise Problem(f"{path}: {fault}.")
     return {row: found[row] for row in ROWS if row in found}
 
 

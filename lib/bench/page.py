@@ -15,7 +15,7 @@ END = "<!-- bench:end -->"
 TITLES = {
     "cam": "class activation maps", "guided": "guided backpropagation", "prm": "peak response maps",
     "filling": "extent filling", "guided_filter": "guided filter", "crf": "dense CRF",
-    "rcam": "rCAM", "methods": "whole methods", "memory": "memory"}
+    "rcam": "rCAM", "jobs": "two processes", "methods": "whole methods", "memory": "memory"}
 ABOUT = (
     "Milliseconds an image: medians, with quartiles in brackets. All of a setting take turns in one process, "
     "after rounds that warm up; how many times as fast is the median of the quotients within a round. Maps "

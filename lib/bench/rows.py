@@ -13,7 +13,7 @@ from lib.params import load_params
 
 Entries = Iterator[dict[str, Any]]
 ROWS: tuple[str, ...] = (
-    "cam", "guided", "prm", "filling", "guided_filter", "crf", "rcam", "methods", "memory")
+    "cam", "guided", "prm", "filling", "guided_filter", "crf", "rcam", "jobs", "methods", "memory")
 
 
 def measured(row: str, effort: Effort) -> list[dict[str, Any]]:
@@ -21,6 +21,9 @@ def measured(row: str, effort: Effort) -> list[dict[str, Any]]:
     alone = {"methods": _methods, "memory": _memory}
     if row in alone:
         return list(alone[row](effort))
+    if row == "jobs" and not effort.quick:
+        from lib.bench.jobs import FEW
+        effort = FEW
     return [run(race, effort) for race in progress(_races(row, effort), row)]
 
 
@@ -33,10 +36,10 @@ def known_rows(names: Sequence[str] | None) -> list[str]:
 
 
 def _races(row: str, effort: Effort) -> Iterator[Race]:
-    """The row's races; those of papers are made when they are reached."""
-    shared = {"cam": _cams, "guided": _guided, "guided_filter": _guided_filter, "crf": _crf}
-    makers = [shared[row]] if row in shared else _of_papers(row)
-    for make in makers:
+    """The row's races, shared ones and those of papers; they are made when they are reached."""
+    shared = {"cam": _cams, "guided": _guided, "guided_filter": _guided_filter, "crf": _crf, "jobs": _jobs}
+    makers = [shared[row]] if row in shared else []
+    for make in [*makers, *_of_papers(row)]:
         yield from make(effort)
 
 
@@ -69,6 +72,11 @@ def _guided_filter(effort: Effort) -> Iterator[Race]:
 def _crf(effort: Effort) -> Iterator[Race]:
     from lib.bench import refiners
     return refiners.crf_races(effort)
+
+
+def _jobs(effort: Effort) -> Iterator[Race]:
+    from lib.bench import jobs
+    return jobs.races(effort)
 
 
 def _methods(effort: Effort) -> Entries:

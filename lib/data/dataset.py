@@ -74,6 +74,8 @@ class Dataset:
     def __init__(self, folder: Path, check: bool = True) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
+        self._known = frozenset(self.classes)
+        self._inside, self._checked = Inside(self.folder), check
         if check:
             self.check()
         self.samples = self._read_samples()
@@ -133,7 +135,7 @@ class Dataset:
         if not all(WHOLE_NUMBER.fullmatch(corner) for corner in corners):
             raise Problem(f"{where} is not id, class and four whole numbers xmin, ymin, xmax, ymax.")
         box = Box(row["class"], *map(int, corners))
-        if box.name not in self.classes:
+        if box.name not in self._known:
             raise Problem(f'{where}: there is no class {quoted(box.name)}{nearest(box.name, self.classes)}')
         if box.xmin >= box.xmax or box.ymin >= box.ymax:
             raise Problem(f"{where}: the box is empty or reversed; xmax and ymax are the pixels behind it.")
@@ -144,11 +146,11 @@ class Dataset:
 
     def _read_samples(self) -> list[Sample]:
         path = self.folder / "samples.csv"
-        inside = Inside(self.folder)
+        listing = str(path)   # there can be a million rows
         samples = []
         lines: dict[str, int] = {}
         for line, row in read_rows(path, SAMPLE_COLUMNS):
-            sample = self._sample(f"{path}: line {line}", row, inside)
+            sample = self._sample(f"{listing}: line {line}", row)
             if sample.id in lines:
                 raise Problem(f'{path}: line {line}: the id "{sample.id}" is that of line {lines[sample.id]} '
                               "too; give every image an id of its own.")
@@ -157,21 +159,25 @@ class Dataset:
         self._require_listed("samples.csv")
         return samples
 
-    def _sample(self, where: str, row: Row, inside: Inside) -> Sample:
+    def _sample(self, where: str, row: Row) -> Sample:
         id, image, split, words = (row.pop(column) for column in SAMPLE_COLUMNS)
         if not is_plain(id):
             raise Problem(f"{where}: the id {quoted(id)} is no plain name; files are named by it, so it must "
                           "be without folders and unseen characters, and not begin with a full stop.")
-        if not is_inside(image) or inside.leads_out(image):
+        if not is_inside(image) or self._leads_out(image):
             raise Problem(f"{where}: image {quoted(image)} lies outside the dataset folder.")
         self._require_listed(image)
         if not is_plain(split):
             raise Problem(f"{where}: the split {quoted(split)} is no plain word, such as test.")
         labels = tuple(words.split())
         for label in labels:
-            if label not in self.classes:
+            if label not in self._known:
                 raise Problem(f'{where}: there is no class {quoted(label)}{nearest(label, self.classes)}')
         return Sample(id, self.folder, image, split, labels, row)
+
+    def _leads_out(self, image: str) -> bool:
+        """Whether an image lies behind a link out of the folder; of a folder that was checked, none does."""
+        return not self._checked and self._inside.leads_out(image)
 
     def _require_listed(self, name: str) -> None:
         if name not in self.manifest["files"]:

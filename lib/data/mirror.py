@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.base.files import check_apart, sha256
+from lib.base.files import check_apart, check_place, sha256
 from lib.base.paths import mirror_folder
 from lib.base.problem import Problem, nearest
 from lib.base.progress import progress
@@ -18,7 +18,7 @@ from lib.data.dataset import VOID, Box
 from lib.data.images import read_labels
 from lib.data.official.common import set_aside
 from lib.data.official.voc import VOC_CLASSES
-from lib.data.writer import DatasetWriter, writing
+from lib.data.writer import DatasetWriter, check_is_ours, writing
 
 VERSION = "1"
 
@@ -39,6 +39,7 @@ def import_mirror(name: str, folder: Path, mirror: Path | None = None) -> None:
         raise Problem(f'There is no data set "{name}" in the mirror{nearest(name, MIRROR)}')
     source = mirror_folder(mirror)
     check_apart(source, folder)
+    check_place(folder, check_is_ours)   # before every file of the mirror is read
     _check(source, MIRROR[name].folders)
     MIRROR[name].convert(source, folder)
 

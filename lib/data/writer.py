@@ -83,7 +83,7 @@ def writing(folder: Path, name: str, version: str, source: str, licence: str,
         if writer.boxes:
             _write_csv(part / "boxes.csv", writer.boxes)
         manifest = {"name": name, "version": version, "source": source, "licence": licence,
-                    "classes": list(classes), "files": _listing(part)}
+                    "classes": list(classes), "files": listing(part)}
         write_json(part / "manifest.json", manifest)
 
 
@@ -101,7 +101,7 @@ def check_is_ours(folder: Path) -> None:
                           "list it; move it away first.")
 
 
-def _listing(folder: Path) -> dict[str, dict[str, Any]]:
+def listing(folder: Path) -> dict[str, dict[str, Any]]:
     """Hash and size of every file, by its path in the folder."""
     listing = {}
     for path in sorted(folder.rglob("*")):

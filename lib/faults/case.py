@@ -73,6 +73,17 @@ def judged(action: Callable[[], Any], check: Callable[[Any], bool] | None = None
     return _clear_or_not(said.getvalue(), names)
 
 
+def refused(action: Callable[[], Any], names: str = "") -> Outcome:
+    """Like `judged`, of what must not be accepted."""
+    return judged(action, _never, names)
+
+
+def refused_command(words: Sequence[str], names: str = "",
+                    environment: Mapping[str, str] | None = None) -> Outcome:
+    """Like `judged_command`, of what must not be accepted."""
+    return judged_command(words, _never, names, environment)
+
+
 def judged_command(words: Sequence[str], check: Callable[[str], bool] | None = None, names: str = "",
                    environment: Mapping[str, str] | None = None) -> Outcome:
     """Run `python -m lib WORDS` and say how it went.
@@ -113,14 +124,17 @@ def _here(words: Sequence[str]) -> tuple[int, str, str]:
     """Exit status, and what was printed and said."""
     printed, said = io.StringIO(), io.StringIO()
     status = 0
+    before = signal.getsignal(signal.SIGINT)   # the command's own start changes it
     try:
         with within(SECONDS), redirect_stdout(printed), redirect_stderr(said), \
                 patch.object(sys, "argv", ["lib", *words]):
-            runpy.run_module("lib", run_name="__main__", alter_sys=False)
+            runpy.run_path(str(ROOT / "lib" / "__main__.py"), run_name="__main__")
     except SystemExit as end:
         status = int(end.code or 0)
     except BaseException:
         return -1, printed.getvalue(), traceback.format_exc()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return status, printed.getvalue(), said.getvalue()
 
 
@@ -148,6 +162,10 @@ def _clear_or_not(said: str, names: str) -> Outcome:
         return Outcome.CLEAR
     print(f"said: {said.strip()!r}", file=sys.stderr)
     return Outcome.NOT_CLEAR
+
+
+def _never(_: Any) -> bool:
+    return False
 
 
 def _is_sentence(line: str) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lib.base.problem import Problem, nearest
 from lib.base.spent import spends
+from lib.nets.depthwise import quick_depthwise
 
 STRIDE_PROBE = 448   # side of the image that finds the strides of the response maps
 IsResponse = Callable[[str, nn.Module], bool]
@@ -57,7 +58,7 @@ class Network(nn.Module):
 
     def __init__(self, body: nn.Module, info: NetworkInfo) -> None:
         super().__init__()
-        self.body = not_in_place(body).eval()
+        self.body = quick_depthwise(not_in_place(body)).eval()
         self.name = info.name
         self.output_stride = info.output_stride
         self.features = info.features

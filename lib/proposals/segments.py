@@ -1,5 +1,7 @@
 """Segment proposals without labels: regions of several segmentations, merged bottom-up until one is left."""
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,36 @@ COLOURS: tuple[int, int, int] = (6, 8, 8)   # bins of L, a and b
 FRAME = 10.0           # weight of the frame
 
 
-@spends("proposals")
+_KNOWN: ContextVar[np.ndarray | None] = ContextVar("known", default=None)
+
+
+@contextmanager
+def known(masks: np.ndarray) -> Iterator[None]:
+    """Have `proposals` give these masks inside, which were found in the same photograph before."""
+    token = _KNOWN.set(masks)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
 def proposals(photo: Image.Image) -> np.ndarray:
     """Class-agnostic segments `(P, H, W)` bool of the photograph's size, large structures first.
 
     No two are nearly equal. P is a few hundred, at most 1000; it is 0 where nothing can be told apart (an
-    image of one colour).
+    image of one colour). What is `known` already is not looked for again.
     """
+    masks = _KNOWN.get()
+    if masks is None:
+        return _found(photo)
+    if masks.shape[1:] != (photo.height, photo.width):
+        raise Problem(f"Proposals of {masks.shape[2]} x {masks.shape[1]} pixels are known, and the "
+                      f"photograph has {photo.width} x {photo.height}; give those that were found in it.")
+    return masks
+
+
+@spends("proposals")
+def _found(photo: Image.Image) -> np.ndarray:
     small = _pixels(photo, SEGMENT_SIDE)
     packed = _interleaved([pack(_segments(labels, image)) for labels, image in _segmentations(small)])
     best = packed[distinct(packed, SAME)[:MOST]]
@@ -199,6 +224,8 @@ def _frame_share(masks: np.ndarray) -> np.ndarray:
 
 def resized(masks: np.ndarray, height: int, width: int) -> np.ndarray:
     """Enlarge or shrink masks `(P, h, w)` to `(P, height, width)`, by the nearest neighbour."""
+    if masks.shape[1:] == (height, width):
+        return masks
     rows = _nearest(height, masks.shape[1])
     columns = _nearest(width, masks.shape[2])
     return np.take(np.take(masks, columns, axis=2), rows, axis=1)

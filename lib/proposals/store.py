@@ -62,16 +62,18 @@ def open_proposals(folder: Path, split: str, ids: Collection[str] = ()) -> dict[
     `loader()` gives masks `(P, h, w)` bool of the size at which they were found, `loader((H, W))` of the
     size that is asked for.
     """
-    loaders = {}
-    for path in sorted((folder / split).glob("*.npz")):
-        if not path.name.startswith("."):
-            loaders[path.stem] = partial(_load, path)
-    missing = [id for id in ids if id not in loaders]
-    if missing or not loaders:
+    there = loaders(folder / split)
+    missing = [id for id in ids if id not in there]
+    if missing or not there:
         what = f'no proposals of the image "{missing[0]}"' if missing else "no proposals"
         raise Problem(f"{folder / split}: there are {what}; "
                       "run the stage that finds them, with this split and as many images as are used.")
-    return loaders
+    return there
+
+
+def loaders(folder: Path) -> dict[str, Loader]:
+    """Loaders of the proposals that lie in a folder, by id; there may be none."""
+    return {path.stem: partial(_load, path) for path in sorted(folder.glob("[!.]*.npz"))}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lib.base.files import (
     check_apart,
     move_file,
     move_folder,
+    part_folder,
     resume_folder,
     sha256,
     whole_file,
@@ -215,6 +216,12 @@ def test_what_a_killed_run_left_goes_and_what_lives_stays(tmp_path: Path, is_fol
     assert {path.name for path in tmp_path.iterdir()} == {living.name, elsewhere.name, "e.npz"}
 
 
+def test_two_runs_beside_each_other_have_folders_of_their_own(tmp_path: Path) -> None:
+    with part_folder(tmp_path / "smoke-rcam") as first, part_folder(tmp_path / "smoke-rcam") as second:
+        assert first != second and first.is_dir() and second.is_dir()
+    assert names(tmp_path) == []
+
+
 def test_long_names_have_room_for_a_temporary_one(tmp_path: Path) -> None:
     name = "ä" * 120 + ".json"   # 245 bytes of the 255 that a name may have
     write_json(tmp_path / name, 3)
@@ -284,6 +291,10 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path,
     monkeypatch.setattr(os, "replace", replaced)
     write_json(tmp_path / "x.json", 3)
     assert done == ["fsync", "replace"]
+    monkeypatch.setattr(os, "sync", lambda: done.append("sync"))
+    with whole_folder(tmp_path / "data", ours):
+        pass
+    assert done[2:] == ["sync", "replace"]
 
 
 def unserialisable(path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from folders import contents
 from sentences import is_one_sentence
 
+from lib.base.parts import part_beside
 from lib.base.problem import Problem
-from lib.base.shards import FROM_STARTER, NOTES, WHOLE, FilledFolder, Shard, shard
+from lib.base.shards import FROM_STARTER, NOTES, WHOLE, FilledFolder, Shard, check, shard
 
 FACTS = {"data": "abc"}
 
@@ -143,4 +144,20 @@ def test_a_starter_that_says_nonsense_is_named(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("WORLD_SIZE", many)
     with pytest.raises(Problem) as caught:
         shard(FROM_STARTER)
+    assert is_one_sentence(caught.value)
+
+
+def test_a_note_that_is_being_written_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / NOTES).mkdir()
+    part_beside(tmp_path / NOTES / "2-of-3.json").write_text("{")
+    check(tmp_path, Shard(1, 2), "facts")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", '{"maps": {}}', "[" * 100_000])
+def test_a_damaged_note_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / NOTES).mkdir()
+    (tmp_path / NOTES / "2-of-2.json").write_text(content)
+    words = "2-of-2.json: a damaged note of a share; delete it, and run share 2/2 again"
+    with pytest.raises(Problem, match=words) as caught:
+        check(tmp_path, Shard(1, 2), "facts")
     assert is_one_sentence(caught.value)

@@ -32,6 +32,7 @@ def test_interval_by_hand() -> None:
     assert interval(values, 0.95) == {"mean": 99.0, "low": 2.5, "high": 97.5}
     assert interval(np.array([2.0, 0.0, 1.0]), 0.5) == {"mean": 2.0, "low": 0.25, "high": 0.75}
     assert interval(np.array([0.5]), 0.95) == {"mean": 0.5, "low": 0.5, "high": 0.5}
+    assert interval(np.array([0.5, 2.0]), 0.95) == {"mean": 0.5, "low": 2.0, "high": 2.0}
     thirds = np.array([1 / 3, 2 / 3, 2 / 3])
     assert interval(thirds, 0.95) == {"mean": 0.333333, "low": 0.666667, "high": 0.666667}
 

@@ -157,6 +157,12 @@ def test_only_some_classes() -> None:
     assert np.isnan(nowhere.scores(weights, only=[5])["miou"][0])
 
 
+def test_a_single_known_value_is_its_own_mean() -> None:
+    with np.errstate(all="raise"):
+        assert mean_of_known(np.array([[np.nan, 7], [2, np.nan]])).tolist() == [7, 2]
+        assert np.isnan(mean_of_known(np.array([[np.nan, np.nan]]))).all()   # and no 0 is divided by
+
+
 def test_mean_of_known() -> None:
     values = np.array([[1, np.nan, 3], [np.nan] * 3, [4, 5, 6]])
     assert mean_of_known(values).tolist() == pytest.approx([2, np.nan, 5], nan_ok=True)

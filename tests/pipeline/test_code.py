@@ -16,9 +16,11 @@ from lib.pipeline.stages import STAGES
 NO_STAGE: tuple[str, ...] = (
     r"lib\.__main__", r"lib\.commands", r"lib\.methods:evaluate", r"lib\.papers\.\w+\.use:",
     r"lib\.gpu_check", r"lib\.papers\.\w+\.devices:", r"lib\.base\.(batch|memory):",
-    r"lib\.base\.problem:exit_status", r"lib\.report\.compare", r"lib\.pipeline",
+    r"lib\.base\.problem:(exit_status|_shortened|_print_no_more)", r"lib\.base\.files:move_",
+    r"lib\.report\.compare", r"lib\.pipeline",
     r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:",
     r"lib\.bench", r"lib\.faults", r"lib\.refine\.crf_speed:", r"lib\.base\.race:",
+    r"lib\.nets\.modules:", r"lib\.data\.classes:", r"lib\.base\.yaml_file:",
     r"lib\.data\.drawn:", r"lib\.papers\.\w+\.(races|untrained):")
 METHOD = '''"""A paper's method."""
 import numpy as np

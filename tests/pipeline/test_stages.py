@@ -10,6 +10,7 @@ import nbformat
 import pytest
 import yaml
 
+from lib.base.files import write_json
 from lib.base.paths import ROOT
 from lib.base.problem import Problem
 from lib.base.shards import WHOLE
@@ -254,6 +255,36 @@ def test_filling_modules_learn_from_proposals(tier: str, params: Params, opened:
     whole = set(source.stage_code("iam_train"))
     assert {"train", "load_network", "fully_convolutional"} <= set(code.classifier) < whole
     assert {"lessons", "ExtentFilling", "train_filling", "filling_loss"} <= set(code.filling) < whole
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_rows_of_iam_start_from_what_was_trained(tier: str, params: Params, opened: list[Path],
+                                                 tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network on the images that any of the notebooks wants."""
+    calls: Calls = []
+    looked: list[list[Any]] = []
+    block = params.tier[tier]
+    proposals = tmp_path / "proposals"
+    write_json(proposals / "fingerprint.json", {})
+    networks = {name: SimpleNamespace(dataset=SimpleNamespace(hash="h"), proposals=proposals)
+                for name in block.iam_train.networks}
+    tier_of_iam = SimpleNamespace(networks=networks, first="first", weights=tmp_path / "weights")
+    monkeypatch.setattr("lib.papers.iam.trained.open_tier", lambda *args: tier_of_iam)
+    monkeypatch.setattr("lib.papers.iam.trained.wanted",
+                        lambda first, numbers: looked.append(numbers) or "images")
+    monkeypatch.setattr("lib.papers.iam.findings.compute",
+                        imitation("lib.papers.iam.findings", "compute", calls))
+    iam.iam_rows(params, tier, code_of)
+    assert looked == [[block.iam.images, block.iam_sampling.images, block.iam_transfer.images]]
+    (folder,) = listed("iam_rows", tier, "outs")
+    whole = set(source.stage_code("iam_rows"))
+    for (trained, constants, samples, place, facts, share), (name, network) in zip(
+            calls, networks.items(), strict=True):
+        assert (trained, constants, samples) == (network, params.iam_constants, "images")
+        assert place == tmp_path / folder / name and share == WHOLE
+        assert {"weights", "data", "proposals", "code"} == set(facts)
+        assert {"look", "run_classifier", "pseudo_masks_of", "compared"} <= set(facts["code"]) < whole
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -19,6 +19,7 @@ from lib.proposals.segments import (
     _interleaved,
     contrast,
     distinct,
+    known,
     load_proposals,
     objectness,
     pack,
@@ -255,3 +256,12 @@ def test_photographs_of_voc() -> None:
         objects = [instances == number for number in np.unique(instances) if number not in (0, 255)]
         best += quality(found, objects, classes != 255).tolist()
     assert len(best) >= 2 and np.mean(best) > 0.65
+
+
+def test_what_is_known_is_not_looked_for_again(photo: Image.Image) -> None:
+    masks = np.zeros((2, photo.height, photo.width), dtype=bool)
+    with known(masks):
+        assert proposals(photo) is masks
+        with pytest.raises(Problem, match="400 x 300 pixels are known, and the photograph has 40 x 30"):
+            proposals(photo.resize((40, 30)))
+    assert len(proposals(photo.resize((40, 30)))) != 2

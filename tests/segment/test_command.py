@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -200,6 +201,20 @@ def test_bands_of_rows_are_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> 
     for one, other in ((whole["heat.png"], parts["heat.png"]), (overlay, overlay_of_parts)):
         assert np.abs(np.asarray(one).astype(int) - np.asarray(other)).max() <= 2
     assert (np.asarray(whole["mask.png"]) != np.asarray(parts["mask.png"])).mean() < 0.001
+
+
+def test_a_large_photograph_takes_little_beside_itself() -> None:
+    """In floating-point colours it would take 32 bytes for each of its 12 million pixels."""
+    from lib.segment import pictures
+
+    photo = Image.new("RGB", (4000, 3000), (90, 60, 30))
+    found = Found(torch.rand(1, 24, 24))
+    pictures.pictures_of(photo.resize((40, 30)), found, 0.5)   # what is imported is not counted
+    tracemalloc.start()
+    pictures.pictures_of(photo, found, 0.5)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 150e6
 
 
 # Names

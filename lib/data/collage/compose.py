@@ -2,16 +2,17 @@
 
 Every split has objects and places of its own.
 """
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from lib.base.files import check_place
 from lib.base.problem import Problem
-from lib.base.progress import progress
+from lib.base.work import each
 from lib.data.collage.cutouts import (
     CATEGORIES,
     SPLITS,
@@ -22,7 +23,7 @@ from lib.data.collage.cutouts import (
     load_material,
 )
 from lib.data.dataset import Box
-from lib.data.writer import DatasetWriter, writing
+from lib.data.writer import DatasetWriter, check_is_ours, writing
 
 VERSION = "1"
 LICENCE = "GPL-2 and the wallpapers' CC licences (packages' copyright files)"
@@ -41,6 +42,7 @@ SINGLE_SHARE = (0.15, 0.6)   # a lone object's visible box, of the image's area
 SINGLE_ENLARGEMENT = 3.0
 # Nearly every first attempt fits; without a limit there would be no end if no cut-out of a category could.
 SINGLE_ATTEMPTS = 1000
+TOGETHER = 16   # scenes that one process composes at a time
 OPAQUE = 128   # a pixel belongs to the object from half opacity on
 
 
@@ -58,35 +60,63 @@ def build_collage(folder: Path, cache: Path, seed: int, images: dict[str, int], 
     The data set is collage or, where `single`, collage_single: one object an image, classes balanced within a
     split. Identical seed and packages give identical bytes.
     """
+    check_place(folder, check_is_ours)   # before packages are fetched
     share, versions = fetch_material(cache)
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
     source = f"composed from {packages}; seed {seed}"
     name = "collage_single" if single else "collage"
-    endless = _lone_scenes if single else _scenes
     with writing(folder, name, VERSION, source, LICENCE, list(CATEGORIES)) as writer:
-        for number, split in enumerate(SPLITS):
-            scenes = endless(load_material(share, seed, split), [seed, number])
-            for i in progress(range(images[split]), f"composing {split}"):
-                _store(writer, f"{split}_{i:04d}", split, next(scenes))
+        make = partial(_composer, share, seed, single, writer.folder)
+        for part in each(make, _parts(images), f"composing {name}"):
+            writer.samples += part.samples
+            writer.boxes += part.boxes
 
 
-def _scenes(material: Material, seed: list[int]) -> Iterator[Scene]:
-    """Scenes without end; scene i does not depend on how many are taken."""
-    for i in itertools.count():
-        yield compose(material, np.random.default_rng([*seed, i]))
+@dataclass(frozen=True)
+class Part:
+    """Scenes of a split that are composed one after the other: number `first` to the one before `end`."""
+    split: str
+    first: int
+    end: int
 
 
-def _lone_scenes(material: Material, seed: list[int]) -> Iterator[Scene]:
-    """Scenes of one object without end, of every category in turn.
+def _parts(images: dict[str, int]) -> list[Part]:
+    parts = []
+    for split in SPLITS:
+        for first in range(0, images[split], TOGETHER):
+            parts.append(Part(split, first, min(first + TOGETHER, images[split])))
+    return parts
+
+
+def _composer(share: Path, seed: int, single: bool, folder: Path) -> Callable[[Part], DatasetWriter]:
+    """A function that stores a part's scenes in the folder; its writer knows their rows."""
+    material = cache(partial(load_material, share, seed))   # of a split
+    scene = lone_scene if single else collage_scene
+
+    def make(part: Part) -> DatasetWriter:
+        writer = DatasetWriter(folder)
+        for number in range(part.first, part.end):
+            composed = scene(material(part.split), [seed, SPLITS.index(part.split)], number)
+            _store(writer, f"{part.split}_{number:04d}", part.split, composed)
+        return writer
+    return make
+
+
+def collage_scene(material: Material, seed: list[int], number: int) -> Scene:
+    """The scene of a number; it does not depend on how many there are."""
+    return compose(material, np.random.default_rng([*seed, number]))
+
+
+def lone_scene(material: Material, seed: list[int], number: int) -> Scene:
+    """The scene of one object of a number, every category in turn.
 
     Each round has its own order, or evenly spread subsets would miss some categories.
     """
     categories = list(material.cutouts)
-    for i in itertools.count():
-        turn, place = divmod(i, len(categories))
-        order = np.random.default_rng([*seed, turn, 2]).permutation(len(categories))
-        # 1 here and 2 above: numbers that the collage does not draw
-        yield compose_single(material, categories[order[place]], np.random.default_rng([*seed, i, 1]))
+    turn, place = divmod(number, len(categories))
+    order = np.random.default_rng([*seed, turn, 2]).permutation(len(categories))
+    # 1 here and 2 above: numbers that the collage does not draw
+    return compose_single(material, categories[order[place]], np.random.default_rng([*seed, number, 1]))
 
 
 def compose(material: Material, rng: np.random.Generator) -> Scene:

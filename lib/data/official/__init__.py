@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lib.base.files import check_apart
+from lib.base.files import check_apart, check_place
 from lib.base.problem import Problem, nearest
 from lib.data.official import cub, ilsvrc, pascal_s, saliency, voc
 from lib.data.official.common import Layout
+from lib.data.writer import check_is_ours
 
 
 @dataclass(frozen=True)
@@ -63,4 +64,5 @@ def import_official(name: str, source: Path, folder: Path, **options: object) ->
     for place in (source, *options.values()):
         if isinstance(place, str | Path):
             check_apart(Path(place), Path(folder))
+    check_place(Path(folder), check_is_ours)
     OFFICIAL[name].convert(Path(source), Path(folder), **options)

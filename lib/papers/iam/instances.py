@@ -63,11 +63,17 @@ def prm_instances(output: ClassifierOutput, proposals: np.ndarray, shape: tuple[
 
 def iam_instances(photo: Image.Image, output: ClassifierOutput, maps: Tensor, settings: IamSettings,
                   refine: Refine) -> InstanceMasks:
-    """IAM: each peak's activation map `(P, m, m)`, refined and cut at `level`.
+    """IAM: each peak's activation map `(P, m, m)`, refined and cut at `level`."""
+    return cut_instances(photo, output, refine(photo, maps), settings)
+
+
+def cut_instances(photo: Image.Image, output: ClassifierOutput, foreground: Tensor,
+                  settings: IamSettings) -> InstanceMasks:
+    """Masks from refined maps `(P, h, w)`, one a peak, cut at `level`.
 
     Of masks of a class that overlap the less confident goes.
     """
-    foreground = refine(photo, maps).cpu()
+    foreground = foreground.cpu()
     small_masks = foreground >= settings.level
     peaks = small_masks.flatten(1).any(1).nonzero()[:, 0]
     classes = output.peaks.label.cpu()

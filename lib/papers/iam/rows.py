@@ -19,13 +19,13 @@ from lib.papers.iam.instances import (
     by_convcrf,
     by_dense_crf,
     cam_boxes,
-    iam_instances,
+    cut_instances,
     prm_instances,
     truth_boxes,
     unrefined,
 )
 from lib.papers.iam.method import ClassifierOutput, activate, present, run_classifier, unsquared
-from lib.papers.iam.settings import MAIN, FillingJob, IamSettings
+from lib.papers.iam.settings import FillingJob, IamSettings
 from lib.papers.iam.trained import Trained
 from lib.proposals.store import open_proposals
 from lib.refine.settings import ConvCrfSettings
@@ -102,96 +102,25 @@ class Rated:
                         whole.truth_shares)
 
 
+SceneRows = dict[RowKey, Rated]    # of one image
 Rows = dict[RowKey, list[Rated]]   # one entry an image
 
 
 def iam_row(job: FillingJob) -> RowKey:
-    """The row of a filling module in tables of several k."""
-    return RowKey(f"iam_s{job.k}", seed=job.seed)
+    """The row of a filling module in tables of several k, or of the one that never saw some classes."""
+    return RowKey("iam_unseen" if job.unseen else f"iam_s{job.k}", seed=job.seed)
 
 
-def table_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int], shares: Sequence[float],
-               label: str, others: Mapping[str, Refine] | None = None) -> Rows:
-    """PRM, CAM at every share of its maximum, truth boxes, and IAM by k and seed.
+def table_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int], label: str,
+               others: Mapping[str, Refine] | None = None) -> Rows:
+    """PRM, and IAM by k and seed; processes share the images.
 
     others   row -> what the main module's activation maps are refined with instead of the ConvCRF
     """
-    jobs = [FillingJob(k, seed) for seed in trained.network.seeds for k in ks]
-    add = partial(_add_table, trained, jobs, shares, others or {})
-    return _over_scenes(trained, samples, jobs, add, label)
-
-
-def _add_table(trained: Trained, jobs: Sequence[FillingJob], shares: Sequence[float],
-               others: Mapping[str, Refine], rows: Rows, scene: Scene) -> None:
-    _add(rows, RowKey("prm"), _prm(trained, scene), scene)
-    for job in jobs:
-        _add(rows, iam_row(job), _iam(trained, scene, job), scene)
-    for name, refine in others.items():
-        _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
-    _add_cams(rows, scene, shares)
-    if shares:
-        boxes = truth_boxes(scene.numbers, scene.classes)
-        for way, masks in box_instances(boxes, scene.proposals, scene.shape).items():
-            _add(rows, RowKey(f"gt_box_{way}"), masks, scene)
-
-
-def other_refinements(settings: IamSettings) -> dict[str, Refine]:
-    """Rows of table 1 that have something else in place of the ConvCRF."""
-    return {"iam_s5_unrefined": unrefined, "iam_s5_dense_crf": by_dense_crf(settings.dense_crf)}
-
-
-def crf_rows(trained: Trained, samples: Sequence[Sample], crfs: Mapping[str, ConvCrfSettings],
-             label: str) -> Rows:
-    """The main module's masks, refined with several ConvCRFs and (`unrefined`) without any."""
-    refines = {name: by_convcrf(crf) for name, crf in crfs.items()} | {"unrefined": unrefined}
-    add = partial(_add_refined, trained, refines)
-    return _over_scenes(trained, samples, [trained.main_job], add, label)
-
-
-def _add_refined(trained: Trained, refines: Mapping[str, Refine], rows: Rows, scene: Scene) -> None:
-    for name, refine in refines.items():
-        _add(rows, RowKey(name), _iam(trained, scene, trained.main_job, refine), scene)
-
-
-def unseen_rows(trained: Trained, samples: Sequence[Sample], shares: Sequence[float], label: str) -> Rows:
-    """PRM, CAM, the main module and the one that never saw the held-out classes, of the first seed."""
-    jobs = {"iam": trained.main_job, "iam_unseen": FillingJob(MAIN, trained.network.seeds[0], unseen=True)}
-    add = partial(_add_unseen, trained, jobs, shares)
-    return _over_scenes(trained, samples, list(jobs.values()), add, label)
-
-
-def _add_unseen(trained: Trained, jobs: Mapping[str, FillingJob], shares: Sequence[float], rows: Rows,
-                scene: Scene) -> None:
-    _add(rows, RowKey("prm"), _prm(trained, scene), scene)
-    for name, job in jobs.items():
-        _add(rows, RowKey(name), _iam(trained, scene, job), scene)
-    _add_cams(rows, scene, shares)
-
-
-def map_rows(trained: Trained, samples: Sequence[Sample], label: str) -> dict[str, list[Compared]]:
-    """Section 4.2: peak response maps and the main module's activation maps, not refined.
-
-    Each counts at the threshold at which it and an object agree best.
-    """
-    return _over_scenes(trained, samples, [trained.main_job], partial(_add_maps, trained), label)
-
-
-@torch.inference_mode()
-def _add_maps(trained: Trained, rows: dict[str, list[Compared]], scene: Scene) -> None:
-    for row, maps in (("prm", scene.output.prms), ("iam", scene.activations[trained.main_job])):
-        large = unsquared(maps, *scene.shape)
-        heat = each_maximum_is_one(large).clamp(0, 1).cpu().numpy()
-        rows.setdefault(row, []).append(compared_at_best(
-            heat, scene.output.peaks.label.tolist(), scene.output.confidences.tolist(), scene.numbers,
-            scene.classes, len(trained.fcn.classes)))
-
-
-def _over_scenes(trained: Trained, samples: Sequence[Sample], jobs: Sequence[FillingJob],
-                 add: Callable[[dict, Scene], None], label: str) -> dict:
-    """Rows, to which `add` puts what it finds in an image; processes share the images."""
     open_proposals(trained.proposals, samples[0].split, [sample.id for sample in samples])   # all are there
-    rows: dict = {}
-    make = partial(_scene_worker, trained, jobs, add)
+    jobs = [FillingJob(k, seed) for seed in trained.network.seeds for k in ks]
+    rows: Rows = {}
+    make = partial(_scene_worker, trained, jobs, others or {})
     for of_part in each_batch(make, samples, BATCH, label):
         for row, entries in of_part.items():
             rows.setdefault(row, []).extend(entries)
@@ -199,34 +128,86 @@ def _over_scenes(trained: Trained, samples: Sequence[Sample], jobs: Sequence[Fil
 
 
 def _scene_worker(trained: Trained, jobs: Sequence[FillingJob],
-                  add: Callable[[dict, Scene], None]) -> Callable[[Sequence[Sample]], dict]:
-    def of_part(part: Sequence[Sample]) -> dict:
-        rows: dict = {}
+                  others: Mapping[str, Refine]) -> Callable[[Sequence[Sample]], Rows]:
+    def of_part(part: Sequence[Sample]) -> Rows:
+        rows: Rows = {}
         for scene in scenes_of(trained, part, jobs):
-            add(rows, scene)
+            of_scene = peak_rows(trained, scene, jobs) | refined_rows(trained, scene, others)
+            for row, rated in of_scene.items():
+                rows.setdefault(row, []).append(rated)
         return rows
     return of_part
 
 
-def _prm(trained: Trained, scene: Scene) -> InstanceMasks:
-    return prm_instances(scene.output, scene.proposals, scene.shape, trained.settings)
+def peak_rows(trained: Trained, scene: Scene, jobs: Sequence[FillingJob]) -> SceneRows:
+    """PRM, and IAM by filling module."""
+    prm = prm_instances(scene.output, scene.proposals, scene.shape, trained.settings)
+    rows = {RowKey("prm"): _rated(prm, scene)}
+    for job, foreground in _refined_together(trained, scene, jobs).items():
+        iam = cut_instances(scene.photo, scene.output, foreground, trained.settings)
+        rows[iam_row(job)] = _rated(iam, scene)
+    return rows
 
 
-def _iam(trained: Trained, scene: Scene, job: FillingJob, refine: Refine | None = None) -> InstanceMasks:
-    """IAM's masks by one filling module; refined with the paper's ConvCRF unless told otherwise."""
-    refine = refine or by_convcrf(trained.settings.crf)
-    return iam_instances(scene.photo, scene.output, scene.activations[job], trained.settings, refine)
+def _refined_together(trained: Trained, scene: Scene, jobs: Sequence[FillingJob]) -> dict[FillingJob, Tensor]:
+    """Foreground `(P, h, w)` by filling module; the kernels of the photograph's ConvCRF are made once."""
+    if not jobs:
+        return {}
+    maps = torch.cat([scene.activations[job] for job in jobs])
+    foreground = by_convcrf(trained.settings.crf)(scene.photo, maps)
+    by_job = foreground.reshape(len(jobs), len(scene.output.peaks), *foreground.shape[1:])
+    return dict(zip(jobs, by_job, strict=True))
 
 
-def _add_cams(rows: Rows, scene: Scene, shares: Sequence[float]) -> None:
-    for share in shares:
-        boxes = cam_boxes(scene.output, scene.shape, share)
-        for way, masks in box_instances(boxes, scene.proposals, scene.shape).items():
-            _add(rows, RowKey(f"cam_{way}", share=share), masks, scene)
+def refined_rows(trained: Trained, scene: Scene, refines: Mapping[str, Refine]) -> SceneRows:
+    """The main module's activation maps, refined in several ways."""
+    rows = {}
+    for name, refine in refines.items():
+        foreground = refine(scene.photo, scene.activations[trained.main_job])
+        masks = cut_instances(scene.photo, scene.output, foreground, trained.settings)
+        rows[RowKey(name)] = _rated(masks, scene)
+    return rows
 
 
-def _add(rows: Rows, row: RowKey, masks: InstanceMasks, scene: Scene) -> None:
-    """Compare masks with the truth of their image, as the row's next entry."""
+def other_refinements(settings: IamSettings) -> dict[str, Refine]:
+    """Rows of table 1 that have something else in place of the ConvCRF."""
+    return {"iam_s5_unrefined": unrefined, "iam_s5_dense_crf": by_dense_crf(settings.dense_crf)}
+
+
+def crf_refinements(crfs: Mapping[str, ConvCrfSettings]) -> dict[str, Refine]:
+    """Several ConvCRFs, and (`unrefined`) none."""
+    return {name: by_convcrf(crf) for name, crf in crfs.items()} | {"unrefined": unrefined}
+
+
+def box_rows(scene: Scene, shares: Sequence[float]) -> SceneRows:
+    """CAM at every share of its maximum, and truth boxes, each by the three ways from boxes."""
+    boxes = {("cam", share): cam_boxes(scene.output, scene.shape, share) for share in shares}
+    boxes["gt_box", None] = truth_boxes(scene.numbers, scene.classes)
+    rows = {}
+    for (name, share), boxed in boxes.items():
+        for way, masks in box_instances(boxed, scene.proposals, scene.shape).items():
+            rows[RowKey(f"{name}_{way}", share=share)] = _rated(masks, scene)
+    return rows
+
+
+@torch.inference_mode()
+def best_of_maps(trained: Trained, scene: Scene) -> dict[str, Compared]:
+    """Section 4.2: peak response maps and the main module's activation maps, not refined.
+
+    Each counts at the threshold at which it and an object agree best.
+    """
+    rows = {}
+    for row, maps in (("prm", scene.output.prms), ("iam", scene.activations[trained.main_job])):
+        large = unsquared(maps, *scene.shape)
+        heat = each_maximum_is_one(large).clamp(0, 1).cpu().numpy()
+        rows[row] = compared_at_best(heat, scene.output.peaks.label.tolist(),
+                                     scene.output.confidences.tolist(), scene.numbers, scene.classes,
+                                     len(trained.fcn.classes))
+    return rows
+
+
+def _rated(masks: InstanceMasks, scene: Scene) -> Rated:
+    """Masks, compared with the truth of their image."""
     n_classes = scene.output.class_maps.shape[1]
     result = compared(masks.masks, masks.classes, masks.scores, scene.numbers, scene.classes, n_classes)
-    rows.setdefault(row, []).append(Rated(result, masks.values))
+    return Rated(result, masks.values)

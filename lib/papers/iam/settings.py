@@ -226,7 +226,7 @@ class Tier:
     iam_transfer: IamTransfer
 
 
-STAGES = ("iam_train",)
+STAGES = ("iam_train", "iam_rows")
 NOTEBOOKS: tuple[str, ...] = ("iam", "iam_sampling", "iam_speed", "iam_transfer")
 # Which filling modules are trained on a classifier where a tier says nothing else.
 USUAL = {"iam_modules": ("iam_train.networks.*",)}

@@ -24,7 +24,7 @@ from lib.papers.iam.prm import (
     products,
     retrieval_scores,
 )
-from lib.papers.iam.rows import Scene, scenes
+from lib.papers.iam.rows import Scene
 from lib.papers.iam.settings import IamSettings
 from lib.papers.iam.trained import Trained
 from lib.proposals.store import open_proposals, proposal_quality
@@ -64,17 +64,17 @@ class PseudoMasks:
     area: float
 
 
-def target_rows(trained: Trained, samples: Sequence[Sample], ks: Sequence[int],
+def target_rows(images: Sequence[Sequence[tuple[str, PseudoMasks]]],
                 chance: Chance) -> dict[str, dict[str, dict[str, float]]]:
     """Rows `retrieval, k = 5`: mean overlap and area of the k best proposals, in percent.
 
-    Over peaks that stand on an object of their class.
+    Over the peaks of all images, of each image what `pseudo_masks_of` finds in it.
     """
     rows: dict[str, list[tuple[int, PseudoMasks]]] = {}
-    for image, scene in enumerate(scenes(trained, samples, [], "pseudo masks")):
-        for row, pseudo_masks in pseudo_masks_of(trained.settings, scene, ks):
+    for image, found in enumerate(images):
+        for row, pseudo_masks in found:
             rows.setdefault(row, []).append((image, pseudo_masks))
-    weights = chance.draws(len(samples))
+    weights = chance.draws(len(images))
     return summarise({row: _means(entries, weights) for row, entries in rows.items()}, chance.level)
 
 
@@ -130,26 +130,37 @@ def _means(entries: Sequence[tuple[int, PseudoMasks]], weights: np.ndarray) -> S
 APART = 4   # places of the encoded map between the two arrows of a pair
 
 
-def boundary_table(trained: Trained, samples: Sequence[Sample], chance: Chance) -> Table:
+@dataclass(frozen=True)
+class OpposedShares:
+    """Opposed pairs of arrows of one image, in percent: across boundaries, and inside one object."""
+    across: float
+    inside: float
+
+
+def opposed_shares(trained: Trained, scene: Scene) -> OpposedShares | None:
+    """The shares of an image; None where it lacks pairs of either kind."""
+    arrows, (x, y) = field(trained, scene)
+    rows = (y * scene.shape[0]).astype(int)
+    columns = (x * scene.shape[1]).astype(int)
+    are_opposed = opposed(arrows, scene.numbers[rows, columns], APART)
+    if not len(are_opposed.across) or not len(are_opposed.inside):
+        return None
+    return OpposedShares(100 * are_opposed.across.mean(), 100 * are_opposed.inside.mean())
+
+
+def boundary_table(images: Sequence[OpposedShares | None], chance: Chance) -> Table:
     """Share of opposed pairs of arrows in percent, across boundaries and inside one object.
 
     Over images that have both kinds; nothing where none has.
     """
-    across = []
-    inside = []
-    for scene in scenes(trained, samples, [trained.main_job], "arrows at boundaries"):
-        arrows, (x, y) = field(trained, scene)
-        rows = (y * scene.shape[0]).astype(int)
-        columns = (x * scene.shape[1]).astype(int)
-        are_opposed = opposed(arrows, scene.numbers[rows, columns], APART)
-        if len(are_opposed.across) and len(are_opposed.inside):
-            across.append(100 * are_opposed.across.mean())
-            inside.append(100 * are_opposed.inside.mean())
-    if not across:
+    shares = [image for image in images if image is not None]
+    if not shares:
         return {}, {}
-    weights = chance.draws(len(across))
-    scores: dict[str, Scores] = {"across": {"opposed": weights @ np.array(across)},
-                                 "inside": {"opposed": weights @ np.array(inside)}}
+    weights = chance.draws(len(shares))
+    across = np.array([image.across for image in shares])
+    inside = np.array([image.inside for image in shares])
+    scores: dict[str, Scores] = {"across": {"opposed": weights @ across},
+                                 "inside": {"opposed": weights @ inside}}
     return table(scores, [("across", "inside")], chance)
 
 

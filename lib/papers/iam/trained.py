@@ -109,6 +109,15 @@ def with_proposals(trained: Trained, split: str, images: int | None = None) -> l
     return subset([sample for sample in trained.dataset.split(split) if sample.id in loaders], images)
 
 
+def wanted(trained: Trained, numbers: Sequence[int | None]) -> dict[str, list[Sample]]:
+    """Split -> the images to look at: all for validation, and those of notebooks that test on so many."""
+    tested: set[str] = set()
+    for number in numbers:
+        tested |= {sample.id for sample in with_proposals(trained, "test", number)}
+    test = [sample for sample in with_proposals(trained, "test") if sample.id in tested]
+    return {"val": with_proposals(trained, "val"), "test": test}
+
+
 def clean(samples: Sequence[Sample]) -> list[int]:
     """Positions of the images whose instance masks can be trusted: all of a data set that does not say."""
     return [i for i, sample in enumerate(samples) if sample.extra.get("instances_clean", "1") == "1"]

@@ -82,7 +82,7 @@ def evaluate(request: Request, params: Any, dataset: "Dataset", samples: "Sequen
         for kind in ("class_masks", "instance_masks"):
             samples[0].mask(kind)   # one that is missing is named before the expensive part
         compute(dataset, {request.split: request.images}, proposals, {})
-        rows = table_rows(trained, samples, [MAIN], [], "comparing")
+        rows = table_rows(trained, samples, [MAIN], "comparing")
     scores, _ = instance_table(every_peak(rows), [], params.chance)
     return Evaluated(network, len(samples), scores)
 

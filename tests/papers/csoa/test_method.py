@@ -8,12 +8,14 @@ from csoa_toys import CLASSES, toy_trunk
 from torch import Tensor, nn
 
 from lib.papers.csoa.method import (
+    LEAST,
     Embedded,
     alpha_at,
     classification_loss,
     coaug_loss,
     confident,
     confseg_loss,
+    distance,
     embedded,
     inner_loss,
     location,
@@ -241,3 +243,12 @@ def test_eq_13_a_pixel_belongs_to_the_object_where_either_map_says_so() -> None:
     assert union(s_l, s_f, 0.5).tolist() == [[True, True], [True, True]]
     assert union(s_l, s_f, 0.6).tolist() == [[True, True], [False, True]]
     assert union(s_l, None, 0.6).tolist() == [[False, True], [False, False]]
+
+
+def test_eq_9_to_11_the_distance_is_a_norm_that_never_vanishes() -> None:
+    a, b = torch.tensor([[3.0, 0.0], [1.0, 2.0]]), torch.tensor([[0.0, 4.0], [1.0, 2.0]])
+    assert distance(a, b).tolist() == pytest.approx([5, LEAST])
+    # Of equal vectors the derivative is 0, where that of the norm itself would be no number.
+    same = torch.ones(3, requires_grad=True)
+    distance(same, torch.ones(3)).backward()
+    assert same.grad.tolist() == [0, 0, 0]

@@ -59,6 +59,54 @@ def test_the_best_threshold_is_the_middle_of_the_best() -> None:
     assert tables.best_threshold([located([0], [[0.9, 0.99]])], "s_l") in (0, 1)
 
 
+def test_the_best_threshold_may_be_the_first_or_the_last() -> None:
+    falling = located([0, 0, 0], [[0.9, 0.9, 0.1], [0.9, 0.1, 0.1], [0.9, 0.4, 0.1]])
+    rising = located([0, 0, 0], [[0.1, 0.9, 0.9], [0.1, 0.1, 0.9], [0.1, 0.4, 0.9]])
+    assert tables.best_threshold([falling]) == 0
+    assert tables.best_threshold([rising]) == 2
+    assert tables.best_threshold([falling, rising, rising]) == 2
+
+
+def test_the_best_threshold_is_that_of_the_map_that_is_asked_for() -> None:
+    union, s_l = np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]])
+    one = Located(["i0"], np.array([0]), np.array([-1]), {"union": union, "s_l": s_l}, union)
+    assert tables.best_threshold([one]) == 0
+    assert tables.best_threshold([one], "s_l") == 1
+
+
+def test_draws_of_seeds_are_not_those_of_images() -> None:
+    """Every draw by hand: images by the seed of chance, networks by the next one."""
+    right = np.array([[1, 0, 0, 0], [0, 0, 0, 1]])   # class and box, of either network
+    by_network = 100 * (1 - right @ CHANCE.draws(4).T)
+    networks = Chance(CHANCE.samples, CHANCE.level, CHANCE.seed + 1).draws(2)
+    expected = (networks * by_network.T).sum(1)
+    assert expected[0] == pytest.approx(75)
+    found = tables.scores([FIRST, located([1, 1, 1, 0], [[0.6]] * 4)], 0, CHANCE)["loc1"]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_rows_are_the_networks_that_the_stage_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "load_located", lambda path: f"{path.parent.name} {path.stem}")
+    run = CsoaRun(least=2, seeds=[3, 8], variants=["base", "coaug", "csoa"], ten_crop=False,
+                  training=TRAINING, positions=["5-5", "3-5"], trials=["inner_sum"])
+    assert tables.variant_rows(Path("x"), run, "test") == {
+        variant: [f"{variant}_4-5_seed3 test", f"{variant}_4-5_seed8 test"] for variant in run.variants}
+    assert list(tables.dataset_rows(Path("x"), run, "test")) == ["base", "csoa"]
+    positions = tables.position_rows(Path("x"), run, "val")
+    assert list(positions.items()) == [
+        (position, [f"csoa_{position}_seed3 val", f"csoa_{position}_seed8 val"])
+        for position in ("3-5", "4-5", "5-5")]
+    assert tables.trial_rows(Path("x"), run) == {
+        "csoa": ["csoa_4-5_seed3 val"], "inner_sum": ["csoa_4-5_seed3_inner_sum val"]}
+
+
+def test_without_positions_and_trials_there_is_the_papers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "load_located", lambda path: path.parent.name)
+    run = CsoaRun(least=2, seeds=[0], variants=["csoa"], ten_crop=False, training=TRAINING)
+    assert tables.position_rows(Path("x"), run, "test") == {"4-5": ["csoa_4-5_seed0"]}
+    assert tables.trial_rows(Path("x"), run) == {"csoa": ["csoa_4-5_seed0"]}
+
+
 def test_thresholds_come_from_validation_images_alone() -> None:
     """Validation says the second threshold, the test images would prefer the first."""
     val = located([0, 0], [[0.1, 0.9], [0.1, 0.9]])
@@ -95,6 +143,8 @@ def test_ten_crops_where_they_were_looked_at() -> None:
     assert scores["cls1_ten"][0] == (50 + 0) / 2
     assert scores["cls5_ten"][0] == 25 / 2
     assert scores["cls1"][0] == 37.5
+    partly = located([0, 1, 0], [[1], [1], [1]], [0, -1, 0])
+    assert tables.class_scores([partly], CHANCE).keys() == {"cls1", "cls5"}
     without = tables.class_scores([located([0, 1], [[1], [1]])], CHANCE)
     assert without.keys() == {"cls1", "cls5"}
 

@@ -6,8 +6,7 @@ import pytest
 
 from lib.metrics.bootstrap import Chance
 from lib.papers.iam import studies
-from lib.papers.iam.settings import FillingJob
-from lib.papers.iam.studies import APART, Opposed, boundary_table, opposed
+from lib.papers.iam.studies import APART, Opposed, boundary_table, opposed, opposed_shares
 from lib.papers.iam.trained import Trained
 
 TRAINED = Trained(None, None, {}, SimpleNamespace(seeds=[3]), None, None)
@@ -80,20 +79,15 @@ def test_places_are_looked_up_in_the_image(monkeypatch: pytest.MonkeyPatch) -> N
     fields = iter([arrows([[1, 1, 1, 1, 1, -1], [1] * 6]), arrows([[1] * 6] * 2),
                    arrows([[1, 1, 1, 1, -1, 1], [1] * 6])])
     y, x = np.meshgrid((np.arange(2) + 0.5) / 2, (np.arange(6) + 0.5) / 6, indexing="ij")
-    asked = []
-
-    def scenes(trained, samples, jobs, label):
-        asked.extend(jobs)
-        return iter(images)
 
     def field(trained, scene):
         return next(fields), np.stack([x, y])
 
-    monkeypatch.setattr(studies, "scenes", scenes)
     monkeypatch.setattr(studies, "field", field)
-    rows, compared = boundary_table(TRAINED, [None] * 3, Chance(50, 0.95, 0))
+    shares = [opposed_shares(TRAINED, image) for image in images]
+    assert shares[1] is None
+    rows, compared = boundary_table(shares, Chance(50, 0.95, 0))
     assert rows["across"]["opposed"]["mean"] == pytest.approx(50)
     assert rows["inside"]["opposed"]["mean"] == pytest.approx(50)
     difference = compared["across - inside"]["opposed"]   # paired by image
     assert difference["low"] == -100 and difference["high"] == 100
-    assert asked == [FillingJob(5, 3)]

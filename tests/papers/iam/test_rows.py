@@ -11,12 +11,14 @@ from lib.papers.iam.instances import by_convcrf, iam_instances, prm_instances, u
 from lib.papers.iam.rows import (
     RowKey,
     Rows,
-    crf_rows,
-    map_rows,
+    best_of_maps,
+    box_rows,
+    crf_refinements,
     other_refinements,
+    peak_rows,
+    refined_rows,
     scenes,
     table_rows,
-    unseen_rows,
 )
 from lib.papers.iam.settings import FillingJob
 from lib.papers.iam.studies import proposal_table
@@ -50,20 +52,25 @@ def scores(rows: Rows, key: RowKey) -> list[list[float]]:
     return [one.compared.scores.tolist() for one in rows[key]]
 
 
-def test_rows_of_table_1(trained: Trained, samples: list[Sample]) -> None:
-    """PRM, IAM by seed and k, what refines otherwise, CAM by share, truth boxes; an entry an image."""
-    rows = table_rows(trained, samples, [1, 5], [0.3, 0.5], "test", {"iam_s5_unrefined": unrefined})
+def test_rows_of_peaks(trained: Trained, samples: list[Sample]) -> None:
+    """PRM, IAM by seed and k, and what refines otherwise; an entry an image."""
+    rows = table_rows(trained, samples, [1, 5], "test", {"iam_s5_unrefined": unrefined})
     iam = [RowKey(f"iam_s{k}", seed=seed) for seed in (0, 3) for k in (1, 5)]
-    truth = [RowKey(f"gt_box_{way}") for way in WAYS]
-    assert list(rows) == [RowKey("prm"), *iam, RowKey("iam_s5_unrefined"), *cams(0.3, 0.5), *truth]
+    assert list(rows) == [RowKey("prm"), *iam, RowKey("iam_s5_unrefined")]
     assert all(len(images) == len(samples) for images in rows.values())
-    assert all(np.isinf(image.values).all() for key in (*cams(0.3, 0.5), *truth) for image in rows[key])
-    without_boxes = table_rows(trained, samples, [1, 5], [], "test")
-    assert list(without_boxes) == [RowKey("prm"), *iam]
+
+
+def test_rows_of_boxes(trained: Trained, samples: list[Sample]) -> None:
+    """CAM by share and truth boxes, by all ways; no mask comes from a peak."""
+    truth = [RowKey(f"gt_box_{way}") for way in WAYS]
+    for scene in scenes(trained, samples, [], "test"):
+        rows = box_rows(scene, [0.3, 0.5])
+        assert list(rows) == [*cams(0.3, 0.5), *truth]
+        assert all(np.isinf(rated.values).all() for rated in rows.values())
 
 
 def test_each_row_is_its_own_methods(trained: Trained, samples: list[Sample]) -> None:
-    rows = table_rows(trained, samples, [1, 5], [], "test", {"iam_s5_unrefined": unrefined})
+    rows = table_rows(trained, samples, [1, 5], "test", {"iam_s5_unrefined": unrefined})
     refine = by_convcrf(MASKS.crf)
     for place, scene in enumerate(scenes(trained, samples, JOBS, "test")):
         prm = prm_instances(scene.output, scene.proposals, scene.shape, SETTINGS)
@@ -79,35 +86,36 @@ def test_each_row_is_its_own_methods(trained: Trained, samples: list[Sample]) ->
 
 def test_rows_by_crf(trained: Trained, samples: list[Sample]) -> None:
     """Each CRF its own row, and the one of the tables as in them."""
-    crfs = {"chosen": MASKS.crf, "other": replace(MASKS.crf, bilateral=50)}
-    rows = crf_rows(trained, samples, crfs, "test")
-    assert list(rows) == [RowKey("chosen"), RowKey("other"), RowKey("unrefined")]
-    table = table_rows(trained, samples, [5], [], "test", other_refinements(SETTINGS))
-    assert list(table)[-2:] == [RowKey("iam_s5_unrefined"), RowKey("iam_s5_dense_crf")]
-    for ours, theirs in ((RowKey("chosen"), RowKey("iam_s5", seed=0)),
-                         (RowKey("unrefined"), RowKey("iam_s5_unrefined"))):
-        for one, other in zip(rows[ours], table[theirs], strict=True):
-            assert np.array_equal(one.compared.iou, other.compared.iou)
+    crfs = crf_refinements({"chosen": MASKS.crf, "other": replace(MASKS.crf, bilateral=50)})
+    others = other_refinements(SETTINGS)
+    for scene in scenes(trained, samples, [JOBS[0]], "test"):
+        rows = refined_rows(trained, scene, crfs)
+        assert list(rows) == [RowKey("chosen"), RowKey("other"), RowKey("unrefined")]
+        beside = refined_rows(trained, scene, others)
+        assert list(beside) == [RowKey("iam_s5_unrefined"), RowKey("iam_s5_dense_crf")]
+        table = peak_rows(trained, scene, [JOBS[0]])
+        assert np.array_equal(rows[RowKey("chosen")].compared.iou,
+                              table[RowKey("iam_s5", seed=0)].compared.iou)
+        assert np.array_equal(rows[RowKey("unrefined")].compared.iou,
+                              beside[RowKey("iam_s5_unrefined")].compared.iou)
 
 
-def test_rows_of_held_out_classes(trained: Trained, samples: list[Sample]) -> None:
-    """The main module's, and that of the one that never saw them."""
-    rows = unseen_rows(trained, samples, [0.4], "test")
-    assert list(rows) == [RowKey("prm"), RowKey("iam"), RowKey("iam_unseen"), *cams(0.4)]
-    table = table_rows(trained, samples, [5], [], "test")
-    assert scores(rows, RowKey("iam")) == scores(table, RowKey("iam_s5", seed=0))
-    differ = [not np.array_equal(one.compared.iou, other.compared.iou)
-              for one, other in zip(rows[RowKey("iam")], rows[RowKey("iam_unseen")], strict=True)]
+def test_row_of_the_module_that_never_saw_some_classes(trained: Trained, samples: list[Sample]) -> None:
+    differ = []
+    for scene in scenes(trained, samples, [JOBS[0], JOBS[4]], "test"):
+        rows = peak_rows(trained, scene, [JOBS[0], JOBS[4]])
+        seen, unseen = rows[RowKey("iam_s5", seed=0)], rows[RowKey("iam_unseen", seed=0)]
+        differ.append(not np.array_equal(seen.compared.iou, unseen.compared.iou))
     assert any(differ)
 
 
 def test_maps_at_their_best(trained: Trained, samples: list[Sample]) -> None:
     """A map for every peak of either kind, of the peak's class."""
-    rows = map_rows(trained, samples, "test")
-    assert list(rows) == ["prm", "iam"] and [len(images) for images in rows.values()] == [4, 4]
-    for place, scene in enumerate(scenes(trained, samples, [], "test")):
-        for images in rows.values():
-            assert images[place].classes.tolist() == scene.output.peaks.label.tolist()
+    for scene in scenes(trained, samples, [JOBS[0]], "test"):
+        rows = best_of_maps(trained, scene)
+        assert list(rows) == ["prm", "iam"]
+        for compared in rows.values():
+            assert compared.classes.tolist() == scene.output.peaks.label.tolist()
 
 
 def test_quality_of_proposals(trained: Trained, samples: list[Sample]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.metrics.bootstrap import Chance
+from lib.metrics.bootstrap import Chance, interval
 from lib.metrics.instances import Compared
 from lib.papers.iam.rows import Rated, RowKey, iam_row
 from lib.papers.iam.settings import FillingJob
@@ -234,6 +234,28 @@ def test_class_table_by_hand() -> None:
          "all classes, IAM / all classes, PRM": 57.5 / 45})
     # Draws without a cat say nothing about it.
     assert rows["cat, PRM"]["iou_class"] == pytest.approx({"mean": 50, "low": 50, "high": 50})
+
+
+def test_classes_of_the_table_do_not_depend_on_the_draws() -> None:
+    """Nor does a class that a draw lacks go, nor one come of which there are maps of one kind only."""
+    for seed in range(20):
+        rows, _ = class_table(MAPS, CLASSES, Chance(3, 0.95, seed))
+        assert {row.split(",")[0] for row in rows} == {"dog", "cat", "all classes"}
+
+
+def test_intervals_of_the_class_table_have_the_level_that_is_asked_for() -> None:
+    maps = {kind: [image([iou]) for iou in found] for kind, found in
+            (("prm", (0.1, 0.4, 0.9)), ("iam", (0.3, 0.5, 0.7)))}
+    draws = CHANCE.draws(3) @ [10, 40, 90]
+    for level in (0.5, 0.9):
+        rows, compared = class_table(maps, ["dog"], Chance(CHANCE.samples, level, CHANCE.seed))
+        assert rows["dog, PRM"]["iou_class"] == pytest.approx(interval(draws, level))
+        narrow = compared["dog, IAM - dog, PRM"]["iou_class"]
+        assert narrow == pytest.approx(interval(CHANCE.draws(3) @ [20, 10, -20], level))
+
+
+def test_without_maps_of_both_kinds_there_is_no_class_table() -> None:
+    assert class_table({"prm": [image([0.5])], "iam": [image([])]}, ["dog"], CHANCE) == ({}, {})
 
 
 def test_bars_of_the_class_table() -> None:

@@ -1,6 +1,4 @@
 """The worth of pseudo masks, on an image of three objects whose every overlap is known."""
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from lib.papers.iam.method import ClassifierOutput
 from lib.papers.iam.rows import Scene
 from lib.papers.iam.studies import PseudoMasks, pseudo_masks_of, target_rows, truth_masks
 
-TRAINED = SimpleNamespace(settings=SETTINGS)
 MATCHING = "matching"
 RETRIEVAL = "retrieval"
 OWN = "retrieval, background of the PRM"
@@ -105,11 +102,11 @@ def test_means_over_peaks_with_images_drawn() -> None:
     assert found["target_area"] == pytest.approx([3, 2.4, 0])
 
 
-def test_rows_over_images(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_over_images() -> None:
     exact = prm((1, 6, 1.0))   # on object 7, whose class map tells all the rest for background
     images = [scene([0], [ASTRAY]), scene([], []), scene([1, 1], [exact, exact])]
-    monkeypatch.setattr(studies, "scenes", lambda trained, samples, jobs, label: iter(images))
-    rows = target_rows(TRAINED, [None] * 3, [1, 3], Chance(50, 0.95, 0))
+    found = [list(pseudo_masks_of(SETTINGS, image, [1, 3])) for image in images]
+    rows = target_rows(found, Chance(50, 0.95, 0))
     assert set(rows) == {f"{name}, k = {k}" for name in (MATCHING, RETRIEVAL, OWN) for k in (1, 3)}
     assert rows["retrieval, k = 1"]["target_iou"]["mean"] == pytest.approx(100)
     # Of equals the first.
