@@ -17,7 +17,7 @@ from unittest.mock import patch
 from lib.base.paths import ROOT
 from lib.base.problem import exit_status
 
-SECONDS = 20          # that a case may take; one that hangs is not clear
+SECONDS = 60          # that a case may take, even on a busy machine; one that hangs is not clear
 SHORTEST = 15         # characters of a sentence that names something,
 LONGEST = 600         # and of one that can be read, paths included
 REFUSED = 2           # exit status of words that argparse does not understand,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lib.faults.case import Case, Outcome, judged_command
 from lib.faults.pictures import encoded, noise
+from lib.nets import load_network
 
 METHOD = "cam1"   # the lightest that needs nothing trained
 GOOD = 3          # photographs beside the bad one
@@ -15,7 +16,8 @@ Harm = Callable[[Path], object]
 
 
 def cases(draw: random.Random) -> list[Case]:
-    """All of them, as drawn."""
+    """All of them, as drawn; what takes long to import is imported here, outside of their time."""
+    load_network("efficientnet_lite0")
     return [*_bad_among_good(draw), *_stale(), *_names(), *_places()]
 
 

@@ -4,15 +4,16 @@ import os
 import pickle
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib.faults.case import Case, Outcome, judged
 from lib.faults.states import cases as state_cases
@@ -20,49 +21,42 @@ from lib.nets import load_network
 from lib.nets.fcn import fully_convolutional, load_fcn, save_fcn
 from lib.nets.saved import sealed
 from lib.nets.weights import load_state_dict
-from lib.papers.csoa.two_classifiers import TwoClassifiers, load_two_classifiers, save_two_classifiers
-from lib.papers.iam.filling import ExtentFilling, load_filling, save_filling
+from lib.papers import PAPERS
+from lib.papers.found import WeightFile
 
 NETWORK = "efficientnet_lite0"
 CLASSES = ["cat", "dog"]
 State = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of file: its name in the header, how an untrained one is written, and how it is read."""
-    name: str
-    save: Callable[[Path], None]
-    load: Callable[[Path], nn.Module]
-
-
-def _save_fcn(path: Path) -> None:
+def _write_small(path: Path) -> None:
     save_fcn(fully_convolutional(load_network(NETWORK, pretrained=False), CLASSES), path)
 
 
-def _save_two_classifiers(path: Path) -> None:
-    net = TwoClassifiers(load_network(NETWORK, pretrained=False), "stage4", CLASSES, 6)
-    save_two_classifiers(net, path, 32)
+FCN = WeightFile("fcn", _write_small, load_fcn)
 
 
-def _save_filling(path: Path) -> None:
-    save_filling(ExtentFilling([6, 8], 3, 5), path, NETWORK, 64, 32)
-
-
-FILLING = Kind("filling", _save_filling, load_filling)
-KINDS: tuple[Kind, ...] = (Kind("fcn", _save_fcn, load_fcn), FILLING)
+def _kinds() -> list[WeightFile]:
+    """The kind that several papers share, and those of single papers."""
+    kinds = [FCN]
+    for paper in PAPERS:
+        module = f"lib.papers.{paper}.untrained"
+        own = getattr(import_module(module), "FILE", None) if find_spec(module) else None
+        if own:
+            kinds.append(own)
+    return kinds
 
 
 def cases(draw: random.Random) -> list[Case]:
     """All of them, as drawn."""
     found = []
-    for kind in KINDS:
+    for kind in _kinds():
         found += [*_damaged(kind, draw), *_headers(kind), *_no_numbers(kind)]
     return [*found, *_foreign(), *_no_files(), *state_cases(draw)]
 
 
 @cache
-def _whole(kind: Kind) -> bytes:
+def _whole(kind: WeightFile) -> bytes:
     """An undamaged file's content."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "whole"
@@ -75,7 +69,7 @@ def _header(content: bytes) -> dict[str, str]:
     return json.loads(content[8:8 + length])["__metadata__"]
 
 
-def _read(name: str, kind: Kind, content: Callable[[], bytes], is_whole: bool = False) -> Case:
+def _read(name: str, kind: WeightFile, content: Callable[[], bytes], is_whole: bool = False) -> Case:
     """A file is read; unless it is whole, that must be refused."""
     def run(folder: Path) -> Outcome:
         path = folder / "weights.safetensors"
@@ -86,7 +80,7 @@ def _read(name: str, kind: Kind, content: Callable[[], bytes], is_whole: bool = 
 
 # Files that know what they are
 
-def _damaged(kind: Kind, draw: random.Random) -> list[Case]:
+def _damaged(kind: WeightFile, draw: random.Random) -> list[Case]:
     found = [_read("nothing wrong", kind, partial(_whole, kind), is_whole=True)]
     for number in range(9):
         share = draw.random()
@@ -98,23 +92,23 @@ def _damaged(kind: Kind, draw: random.Random) -> list[Case]:
     return found
 
 
-def _flipped(kind: Kind, share: float) -> bytes:
+def _flipped(kind: WeightFile, share: float) -> bytes:
     content = bytearray(_whole(kind))
     content[int(share * len(content))] ^= 4
     return bytes(content)
 
 
-def _cut(kind: Kind, share: float) -> bytes:
+def _cut(kind: WeightFile, share: float) -> bytes:
     return _whole(kind)[:int(share * len(_whole(kind)))]
 
 
-def _hole(kind: Kind) -> bytes:
+def _hole(kind: WeightFile) -> bytes:
     content = _whole(kind)
     middle = len(content) // 2
     return content[:middle] + bytes(64) + content[middle + 64:]
 
 
-def _resealed(kind: Kind, change: Callable[[dict[str, Any], State], object]) -> bytes:
+def _resealed(kind: WeightFile, change: Callable[[dict[str, Any], State], object]) -> bytes:
     """A file whose header or weights are others, with a seal that fits: nobody notices by that."""
     content = _whole(kind)
     weights = load(content)
@@ -124,7 +118,7 @@ def _resealed(kind: Kind, change: Callable[[dict[str, Any], State], object]) -> 
     return save(weights, sealed(weights, kind.name, header))
 
 
-def _headers(kind: Kind) -> list[Case]:
+def _headers(kind: WeightFile) -> list[Case]:
     values: dict[str, dict[str, Any]] = {
         "a width of -1": {"width": -1}, "a width of 1e9": {"width": 10 ** 9},
         "a width in words": {"width": "64"},
@@ -133,7 +127,7 @@ def _headers(kind: Kind) -> list[Case]:
         "facts that are a list": {"facts": []}, "nested facts": {"facts": {"a": {"b": 1}}},
         "a key that is not known": {"depth": 3},
     }
-    if kind is FILLING:
+    if not kind.has_trunk:
         del values["an unknown network"]   # its trunk is not built here
         values |= {"an even r": {"r": 4}, "no depths": {"depths": []}, "a depth of 0": {"depths": [0, 8]}}
     else:
@@ -154,11 +148,11 @@ def _headers(kind: Kind) -> list[Case]:
     return found
 
 
-def _with_metadata(kind: Kind, metadata: dict[str, str]) -> bytes:
+def _with_metadata(kind: WeightFile, metadata: dict[str, str]) -> bytes:
     return save(load(_whole(kind)), metadata)
 
 
-def _no_numbers(kind: Kind) -> list[Case]:
+def _no_numbers(kind: WeightFile) -> list[Case]:
     found = []
     for what, value in {"NaN": float("nan"), "inf": float("inf"), "-inf": -float("inf")}.items():
         make = partial(_resealed, kind, lambda _, weights, value=value: _last(weights).fill_(value))
@@ -184,13 +178,13 @@ def _foreign() -> list[Case]:
         "nothing": lambda: b"", "text": lambda: b"weights", "zeros": lambda: bytes(500),
         "a pickle": partial(pickle.dumps, {"weight": 1}), "a length of 2^63": lambda: b"\xff" * 7 + b"\x7f{}",
     }
-    others = (*KINDS, Kind("two_classifiers", _save_two_classifiers, load_two_classifiers))
+    kinds = _kinds()
     found = []
-    for kind in others:
+    for kind in kinds:
         for what, content in contents.items():
             found.append(_read(f"{what} in its place", kind, content))
-        for other in others:
-            is_own = other.name == kind.name
+        for other in kinds:
+            is_own = other is kind
             found.append(_read(f"a file of the kind {other.name}", kind, partial(_whole, other), is_own))
     return found
 
@@ -201,8 +195,7 @@ def _no_files() -> list[Case]:
         "a link to itself": lambda path: path.symlink_to(path),
     }
     loads: dict[str, Callable[[Path], object]] = {
-        "weights": load_fcn, "filling": load_filling, "state dict": load_state_dict,
-    }
+        "a state dict": load_state_dict} | {kind.name: kind.load for kind in _kinds()}
     found = []
     for what, make in makes.items():
         for name, load_one in loads.items():

@@ -64,4 +64,16 @@ class Evaluated:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class WeightFile:
+    """A kind of file with trained weights: its name in the header, how a small one is written, and read.
+
+    has_trunk   whether the network's trunk is among the weights
+    """
+    name: str
+    save: Callable[[Path], None]
+    load: Callable[[Path], object]
+    has_trunk: bool = True
+
+
 Segmenter = Callable[[Sequence[Image.Image]], Sequence[Found]]

@@ -3,10 +3,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.nets import load_network
 from lib.papers.csoa.runs import POSITION, Job
 from lib.papers.csoa.training import build
-from lib.papers.csoa.two_classifiers import save_two_classifiers
-from lib.papers.found import Request
+from lib.papers.csoa.two_classifiers import TwoClassifiers, load_two_classifiers, save_two_classifiers
+from lib.papers.found import Request, WeightFile
 
 
 def write(request: Request, params: Any, folder: Path, classes: Sequence[str]) -> Path:
@@ -17,3 +18,11 @@ def write(request: Request, params: Any, folder: Path, classes: Sequence[str]) -
     net = build(Job("csoa", POSITION, 0), name, classes, run.training)
     save_two_classifiers(net, path, run.training.side)
     return path
+
+
+def _write_small(path: Path) -> None:
+    trunk = load_network("efficientnet_lite0", pretrained=False)
+    save_two_classifiers(TwoClassifiers(trunk, "stage4", ["cat", "dog"], 6), path, 32)
+
+
+FILE = WeightFile("two_classifiers", _write_small, load_two_classifiers)

@@ -7,8 +7,8 @@ import torch
 
 from lib.nets import load_network
 from lib.nets.fcn import Fcn, fully_convolutional, save_fcn
-from lib.papers.found import Request
-from lib.papers.iam.filling import ExtentFilling, save_filling
+from lib.papers.found import Request, WeightFile
+from lib.papers.iam.filling import ExtentFilling, load_filling, save_filling
 from lib.papers.iam.method import PYRAMID_STAGES
 
 PROBE = 64   # side of the image that finds how many channels the trunk's maps have
@@ -26,6 +26,13 @@ def write(request: Request, params: Any, folder: Path, classes: Sequence[str]) -
     path = folder / "filling" / "weights.safetensors"
     save_filling(filling, path, name, network.filling.side, network.filling.map_side)
     return path
+
+
+def _write_small(path: Path) -> None:
+    save_filling(ExtentFilling([6, 8], 3, 5), path, "efficientnet_lite0", 64, 32)
+
+
+FILE = WeightFile("filling", _write_small, load_filling, has_trunk=False)
 
 
 @torch.no_grad()
