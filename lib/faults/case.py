@@ -1,7 +1,6 @@
 """A fault that is tried: what is wrong, and how it was met - in one clear sentence, or all went well."""
 import io
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from lib.base.paths import ROOT
 from lib.base.problem import exit_status
@@ -22,6 +21,7 @@ SHORTEST = 15         # characters of a sentence that names something,
 LONGEST = 600         # and of one that can be read, paths included
 REFUSED = 2           # exit status of words that argparse does not understand,
 REFUSAL = ": error: "  # and what it says then after the name of the program
+FRONT_DOOR = "__main__"   # of lib: it stands above this room, which is called from it
 PROGRAM: tuple[str, ...] = (sys.executable, "-m", "lib")
 ENDS: tuple[str, ...] = (".", "?", ")")   # of a sentence
 
@@ -126,9 +126,8 @@ def _here(words: Sequence[str]) -> tuple[int, str, str]:
     status = 0
     before = signal.getsignal(signal.SIGINT)   # the command's own start changes it
     try:
-        with within(SECONDS), redirect_stdout(printed), redirect_stderr(said), \
-                patch.object(sys, "argv", ["lib", *words]):
-            runpy.run_path(str(ROOT / "lib" / "__main__.py"), run_name="__main__")
+        with within(SECONDS), redirect_stdout(printed), redirect_stderr(said):
+            status = import_module(f"lib.{FRONT_DOOR}").main(list(words))
     except SystemExit as end:
         status = int(end.code or 0)
     except BaseException:

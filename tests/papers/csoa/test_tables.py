@@ -55,6 +55,8 @@ def test_draws_are_the_same_for_every_row_and_take_seeds() -> None:
 def test_the_best_threshold_is_the_middle_of_the_best() -> None:
     plateau = located([0, 0], [[0.4, 0.6, 0.7, 0.6, 0.1], [0.4, 0.6, 0.6, 0.5, 0.1]])
     assert tables.best_threshold([plateau]) == 2
+    wide = located([0], [[0.1, 0.6, 0.7, 0.8, 0.7, 0.6, 0.1]])
+    assert tables.best_threshold([wide]) == 3
     assert tables.best_threshold([FIRST, SECOND]) == 1   # 25, 62.5 are wrong on average at either
     assert tables.best_threshold([located([0], [[0.9, 0.99]])], "s_l") in (0, 1)
 
