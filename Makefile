@@ -1,7 +1,6 @@
 # `make help` lists what there is. TIERS and MIRROR may also stand in the environment.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
-export THP_MEM_ALLOC_ENABLE := 1
 PYTHON_VENV := .venv/bin/python
 
 .PHONY: help setup repro test lint lab report stale times lock clean

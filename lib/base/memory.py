@@ -1,6 +1,8 @@
 """How much memory may still be taken, and how it looks when it has run out; torch is not imported for it."""
+import ctypes
 import gc
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +13,9 @@ RAN_OUT = "Memory ran out; take smaller images, or end what else runs here."
 MEGABYTE = 2 ** 20
 CGROUP = Path("/sys/fs/cgroup")
 MEMINFO = Path("/proc/meminfo")
+# The GNU C library's: no memory straight from the kernel, and up to 2 GiB at the end of the heap stays.
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+MOST_KEPT = 2 ** 31 - 1
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -27,6 +32,21 @@ def release() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def reuse_freed() -> None:
+    """Let this process, and those that it starts, use again what they free, instead of giving it back.
+
+    Every large tensor would else be made of fresh pages, which the kernel clears one by one (or, where
+    THP_MEM_ALLOC_ENABLE asks for large ones, first looks for): a quarter to a third of the time of a training
+    step whose batches differ in size. Without the GNU C library nothing changes.
+    """
+    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(MOST_KEPT))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, int(os.environ["MALLOC_MMAP_MAX_"]))
+        mallopt(M_TRIM_THRESHOLD, int(os.environ["MALLOC_TRIM_THRESHOLD_"]))
 
 
 def free_mb() -> float:

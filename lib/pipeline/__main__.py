@@ -9,12 +9,10 @@ import os
 import sys
 
 from lib.base import orphans, shards, work
+from lib.base.memory import reuse_freed
 from lib.base.problem import exit_status
 from lib.params import STAGES
 
-# Before torch allocates anything, here and in the notebooks' kernels: large tensors on large pages. Fresh
-# pages of 4 KiB, one fault each, can cost more than the arithmetic.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # Figures go to files, whatever way of showing them is set here, and whether or not it is installed.
 os.environ["MPLBACKEND"] = "agg"
 INTERRUPTED = "Interrupted; what was finished is kept, another call goes on from there."
@@ -23,6 +21,7 @@ INTERRUPTED = "Interrupted; what was finished is kept, another call goes on from
 def main(words: list[str] | None = None) -> int:
     """Run the stage that the words name; the exit status."""
     args = _parser().parse_args(words)
+    reuse_freed()
     return exit_status(lambda: _dispatch(args), INTERRUPTED)
 
 

@@ -45,7 +45,8 @@ def _measure_here(name: str, path: Path, settings: RcamSettings) -> dict[str, fl
         def every() -> None:
             torch.linalg.svd(flat, full_matrices=False).S.cpu()
 
-        parts = medians({"components": few, "components by full SVD": every})
+        # it takes seconds: once, after a round that warms up
+        parts = medians({"components": few}) | medians({"components by full SVD": every}, rounds=1)
     return {**whole, "peak_mb": memory, **parts}
 
 
