@@ -13,7 +13,8 @@ def faults(args: argparse.Namespace) -> None:
     groups = {}
     for group in known_groups(args.groups):
         groups[group] = tried(cases_of(group, args.seed, args.quick), group)
-    text = page(groups, args.seed)
+    before = args.out.read_text(encoding="utf-8") if args.out and args.out.is_file() else ""
+    text = page(groups, args.seed, before)
     print(text, end="")
     if args.out:
         with whole_file(args.out) as part:

@@ -77,6 +77,17 @@ def test_the_page_counts_outcomes_and_lists_what_is_not_clear() -> None:
     assert "Not clear" not in page({"files": tried(cases[1:2], "files")}, seed=3)
 
 
+def test_a_group_that_was_not_tried_again_stays_on_the_page() -> None:
+    """Unless the seed is another one, or some of its cases were not clear."""
+    fine = [Case("files", "fine", lambda _: Outcome.HANDLED)]
+    bad = [Case("weights", "bad", lambda _: Outcome.NOT_CLEAR)]
+    before = page({"files": tried(fine, "files"), "weights": tried(bad, "weights")}, seed=3)
+    again = page({"images": tried(fine, "images")}, seed=3, before=before)
+    assert "| files | 1 | 0 | 1 | 0 |" in again and again.index("| images") < again.index("| files")
+    assert "| weights" not in again and "Not clear" not in again
+    assert "| files" not in page({"images": tried(fine, "images")}, seed=4, before=before)
+
+
 def test_slow_groups_are_tried_where_they_are_asked_for() -> None:
     assert not set(known_groups(None)) & set(SLOW)
     assert known_groups(["kills", "images"]) == ["images", "kills"]
