@@ -14,7 +14,7 @@ ABOUT = (
 
 
 def page(groups: Mapping[str, Sequence[Tried]], seed: int, before: str = "") -> str:
-    """The page of a run; groups that were not tried again stay as they were in the seed's page from before."""
+    """The page of a run; groups that were not tried again stay as in the seed's page from before."""
     made_by = f"Made by `python -m lib faults --seed {seed}`. {ABOUT}"
     rows = _rows(before) if made_by in before else {}
     rows |= {group: _line(group, found) for group, found in groups.items()}
