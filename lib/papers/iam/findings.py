@@ -88,10 +88,11 @@ def compute(trained: Trained, constants: IamConstants, samples: Mapping[str, Seq
     Files that are there already, from the same `facts` and images, are kept.
     """
     parts = []
+    ids = {}
     for split, of_split in samples.items():
+        ids[split] = [sample.id for sample in of_split]
         for number, start in enumerate(range(0, len(of_split), BATCH)):
             parts.append(Part(of_split[start:start + BATCH], folder / split / f"{number:04d}.npz"))
-    ids = {split: [sample.id for sample in of_split] for split, of_split in samples.items()}
     own_facts = {"settings": asdict(trained.settings), "cams": constants.cams, "crfs": constants.crfs,
                  "images": ids}
     filled = FilledFolder(folder, {**facts, **own_facts})
