@@ -106,7 +106,7 @@ def _outcomes(make: Callable, items: Sequence, label: str) -> Iterator[Any]:
         with TemporaryDirectory() as folder:
             maker = Path(folder) / "maker"
             maker.write_bytes(pickle.dumps(make))
-            yield from _in_order(_pool(jobs()).submit, jobs(), maker, items)
+            yield from _in_order(_submit, jobs(), maker, items)
     except BrokenProcessPool:
         _end_pool()
         raise Problem(f"{label}: a process was killed, perhaps for want of memory; "
@@ -239,9 +239,13 @@ def _pool(processes: int) -> ProcessPoolExecutor:
         _end_pool()
         begin = partial(_begin, os.getpid(), dict(os.environ))
         _pools[processes] = ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin)
-        with deaf_children():
-            _pools[processes].submit(os.getpid)   # starts them all
     return _pools[processes]
+
+
+def _submit(function: Callable, /, *args: Any) -> Future:
+    """Give work to the pool, which starts a worker as long as there is none to spare."""
+    with deaf_children():
+        return _pool(jobs()).submit(function, *args)
 
 
 @atexit.register
