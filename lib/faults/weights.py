@@ -40,10 +40,9 @@ def _kinds() -> list[WeightFile]:
     """The kind that several papers share, and those of single papers."""
     kinds = [FCN]
     for paper in PAPERS:
-        module = f"lib.papers.{paper}.untrained"
-        own = getattr(import_module(module), "FILE", None) if find_spec(module) else None
-        if own:
-            kinds.append(own)
+        if find_spec(f"lib.papers.{paper}.untrained"):
+            own = getattr(import_module(f"lib.papers.{paper}.untrained"), "FILE", None)
+            kinds += [own] if own else []
     return kinds
 
 

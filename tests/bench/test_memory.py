@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 from scenes import TinyNetwork
 
-from lib import commands, methods
+from lib import methods
 from lib.__main__ import main
 from lib.base.race import OURS
 from lib.bench.memory import LARGEST_GROWTH, Moment, draw_into, entry, held_mb
 from lib.papers.found import Found, Request, Segmenter
 from lib.papers.rcam import tables
 from lib.params import load_params
+from lib.segment import command
 
 SETTLED = 2   # batches, after which nothing may grow
 
@@ -56,7 +57,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params()
     rcam = replace(params.rcam, sizes=(64, 96), crf=replace(params.rcam.crf, iterations=1))
     monkeypatch.setattr(methods, "load_params", lambda: replace(params, rcam=rcam))
-    monkeypatch.setattr(tables, "open_network", lambda name, settings: TinyNetwork(seed=2).eval())
+    monkeypatch.setattr(tables, "open_network", lambda *_: TinyNetwork(seed=2).eval())
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], Watcher]:
     """`segment` over so many batches, seen through a watcher."""
     def watch(batches: int, keeps: bool) -> Watcher:
         watcher = Watcher(methods.segmenter(Request("rcam")), batches, keeps)
-        monkeypatch.setattr(commands, "segmenter", lambda request: watcher)
+        monkeypatch.setattr(command, "segmenter", lambda request: watcher)
         return watcher
     return watch
 
@@ -74,13 +75,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], Watcher]:
 def test_segment_holds_no_more_at_the_end(photographs: int, keeps: bool, tmp_path: Path,
                                           watched: Callable[[int, bool], Watcher]) -> None:
     """And where a method keeps what it finds, the watcher sees it."""
-    batches = photographs // commands.USUAL_BATCH
+    batches = photographs // command.USUAL_BATCH
     watcher = watched(batches, keeps)
     folder = draw_into(tmp_path / "photographs", photographs)
     assert main(["segment", "rcam", str(folder), "--out", str(tmp_path / "maps")]) == 0
     assert watcher.batches == batches
     if keeps:
-        assert watcher.grew >= photographs - (SETTLED + 1) * commands.USUAL_BATCH
+        assert watcher.grew >= photographs - (SETTLED + 1) * command.USUAL_BATCH
     else:
         assert watcher.grew == 0
 

@@ -14,9 +14,10 @@ from lib.pipeline.stages import STAGES
 
 # Definitions that commands, checks of parameters and the pipeline run, and no stage does.
 NO_STAGE: tuple[str, ...] = (
-    r"lib\.__main__", r"lib\.commands", r"lib\.methods:evaluate", r"lib\.papers\.\w+\.use:",
+    r"lib\.__main__", r"lib\.commands", r"lib\.segment", r"lib\.methods:(evaluate|request_of|decisive)",
+    r"lib\.papers\.\w+\.use:", r"lib\.base\.(early|interrupts|orphans):",
     r"lib\.gpu_check", r"lib\.papers\.\w+\.devices:", r"lib\.base\.(batch|memory):",
-    r"lib\.base\.problem:(exit_status|_shortened|_print_no_more)", r"lib\.base\.files:move_",
+    r"lib\.base\.problem:(exit_status|_shortened|_print_no_more|_show_every_name)", r"lib\.base\.files:move_",
     r"lib\.report\.compare", r"lib\.pipeline",
     r"lib\.params", r"lib\.base\.(strict|runs):", r"lib\.papers\.\w+\.settings:",
     r"lib\.bench", r"lib\.faults", r"lib\.refine\.crf_speed:", r"lib\.base\.race:",

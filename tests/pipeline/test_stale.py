@@ -225,7 +225,7 @@ def test_every_stage_is_a_line(finished: Copy, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(stale, "Project", lambda: Project(finished.root))
     stale.print_stale([TIER])
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{name}@{TIER}: up to date" for name in NAMES] and len(lines) == len(NOTEBOOKS) + 7
+    assert lines == [f"{name}@{TIER}: up to date" for name in NAMES] and len(lines) == len(NOTEBOOKS) + 8
     stale.print_stale()   # tiers that are active, and those with results
     tiers = {line.split(":")[0].split("@")[1] for line in capsys.readouterr().out.splitlines()}
     assert tiers == {*Project(finished.root).params["tiers"], TIER}

@@ -177,7 +177,9 @@ def test_the_tail_is_googlenets_alone(settings: RcamSettings, monkeypatch: pytes
 
     def load(name: str, **options: str) -> torch.nn.Module:
         asked.append((name, options))
-        return torch.nn.Conv2d(3, 4, 3)
+        network = torch.nn.Conv2d(3, 4, 3)
+        network.weights, network.random = {"file": "some"}, ()
+        return network
 
     monkeypatch.setattr(tables, "load_network", load)
     opened = open_network("googlenet_bvlc", replace(settings, googlenet_tail="undilated"))

@@ -33,7 +33,7 @@ def opened(network, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the networks that were opened; the small one stands in for each."""
     names = []
 
-    def open_network(name: str, _settings: RcamSettings) -> torch.nn.Module:
+    def open_network(name: str, _settings: RcamSettings, _weights: None) -> torch.nn.Module:
         names.append(name)
         return network
 
