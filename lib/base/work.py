@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
@@ -244,6 +244,7 @@ def _pool(processes: int) -> ProcessPoolExecutor:
 
 def _submit(function: Callable, /, *args: Any) -> Future:
     """Give work to the pool, which starts a worker as long as there is none to spare."""
+    resource_tracker.ensure_running()   # which a first worker would start, and thereby unblock Ctrl-C
     with deaf_children():
         return _pool(jobs()).submit(function, *args)
 
