@@ -148,7 +148,7 @@ def _linked_convolution(convolution: Convolution) -> Tensor:
     dilation = _pair(convolution.dilation)
     padding = convolution.padding
     if padding == "same":
-        reach = _reach(weight, dilation)
+        reach = reach_of(weight, dilation)
         sides = [reach[1] // 2, (reach[1] + 1) // 2, reach[0] // 2, (reach[0] + 1) // 2]
         x = _pad(x, sides)
         padding = 0
@@ -232,7 +232,7 @@ def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _reach(weight: Tensor, dilation: Pair) -> Pair:
+def reach_of(weight: Tensor, dilation: Pair) -> Pair:
     """How many rows and columns the last of a window's pixels lies behind the first."""
     height, width = weight.shape[2:]
     return dilation[0] * (height - 1), dilation[1] * (width - 1)
@@ -284,7 +284,7 @@ def transposed(weight: Tensor, windows: Windows, size: torch.Size) -> Callable[[
 
     W is `(D, C / groups, r, s)`.
     """
-    reach = _reach(weight, windows.dilation)
+    reach = reach_of(weight, windows.dilation)
     margin = [r - p for r, p in zip(reach, windows.padding, strict=True)]
     if windows.stride == (1, 1) and min(margin) >= 0:
         # a convolution with the kernel turned round: on a CPU many times faster than the transposed one

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 from torch.overrides import has_torch_function
 
-Pair = tuple[int, int]
+from lib.maps.top_down import Pair, Windows, reach_of, transposed
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -22,10 +22,11 @@ class DepthwiseConv2d(nn.Conv2d):
         # Whoever watches torch's functions, as peak response maps do, sees the convolution that he expects.
         if not self._is_slow(x) or has_torch_function((x,)):
             return super().forward(x)
-        return DilatedDepthwise.apply(x, self.weight, self.bias, self.padding, self.dilation)
+        windows = Windows(self.stride, self.padding, self.dilation, self.groups)
+        return DilatedDepthwise.apply(x, self.weight, self.bias, windows)
 
     def _is_slow(self, x: Tensor) -> bool:
-        reach = _reach(self.weight, self.dilation)
+        reach = reach_of(self.weight, self.dilation)
         keeps_size = all(2 * p == r for p, r in zip(self.padding, reach, strict=True))
         return max(self.dilation) > 1 and keeps_size and torch.is_grad_enabled() and x.device.type == "cpu"
 
@@ -34,25 +35,25 @@ class DilatedDepthwise(torch.autograd.Function):
     """The convolution of every map with a kernel of its own, at stride 1, padded so that sides are kept."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, padding: Pair,
-                dilation: Pair) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, windows: Windows) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.padding, ctx.dilation = padding, dilation
-        return functional.conv2d(x, weight, bias, 1, padding, dilation, len(weight))
+        ctx.windows = windows
+        return windows.convolve(x, weight, bias)
 
     @staticmethod
-    def backward(ctx: Any, p: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, p: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
+        windows = ctx.windows
         of_x = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:   # by the kernels turned round
-            of_x = functional.conv2d(p, weight.flip(2, 3), None, 1, ctx.padding, ctx.dilation, len(weight))
+        if ctx.needs_input_grad[0]:
+            of_x = transposed(weight, windows, x.shape[2:])(p)
         if ctx.needs_input_grad[1]:   # pixels `dilation` apart are neighbours in an image of their own
-            padding = [n // d for n, d in zip(ctx.padding, ctx.dilation, strict=True)]
-            images, told = phases(x, ctx.dilation), phases(p, ctx.dilation)
+            padding = [n // d for n, d in zip(windows.padding, windows.dilation, strict=True)]
+            images, told = phases(x, windows.dilation), phases(p, windows.dilation)
             of_weight = conv2d_weight(images, weight.shape, told, 1, padding, 1, len(weight))
         if ctx.needs_input_grad[2]:
             of_bias = p.sum((0, 2, 3))
-        return of_x, of_weight, of_bias, None, None
+        return of_x, of_weight, of_bias, None
 
 
 def quick_depthwise(body: nn.Module) -> nn.Module:
@@ -76,9 +77,3 @@ def phases(x: Tensor, dilation: Pair) -> Tensor:
     by_phase = apart.permute(0, 3, 5, 2, 4, 1)   # channels last
     images = by_phase.reshape(batch * down * across, height // down, width // across, maps)
     return images.permute(0, 3, 1, 2)
-
-
-def _reach(weight: Tensor, dilation: Pair) -> Pair:
-    """How many rows and columns lie between the first and the last pixel of a window."""
-    height, width = weight.shape[2:]
-    return dilation[0] * (height - 1), dilation[1] * (width - 1)
