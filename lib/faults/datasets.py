@@ -27,7 +27,8 @@ Manifest = dict[str, Any]
 
 def cases(random: Random) -> list[Case]:
     """The cases of this group, drawn from the seed."""
-    return [*_manifests(), *tables(), *_pictures(), *_files(), *_drawn(random), *_places()]
+    manifests = [*_manifests(), *_manifest_values(), *_manifest_entries()]
+    return [*manifests, *tables(), *_pictures(), *_files(), *_drawn(random), *_places()]
 
 
 def _manifests() -> Iterator[Case]:
@@ -45,6 +46,9 @@ def _manifests() -> Iterator[Case]:
     for name, content in contents.items():
         damage = partial(write, "manifest.json", content)
         yield case(f"a manifest that {name}", damage, sealed=False)
+
+
+def _manifest_values() -> Iterator[Case]:
     values: dict[str, tuple[str, Any]] = {
         "without a name": ("name", None),
         "with a name that is empty": ("name", ""),
@@ -63,6 +67,9 @@ def _manifests() -> Iterator[Case]:
     }
     for name, (key, value) in values.items():
         yield case(f"a manifest {name}", partial(_in_manifest, key, value), sealed=False)
+
+
+def _manifest_entries() -> Iterator[Case]:
     entries: dict[str, tuple[str, Any]] = {
         "lists a file above it": ("../x", None),
         "lists an absolute path": ("/etc/hostname", None),
